@@ -1,0 +1,62 @@
+// Package errorkernel is the one place that every failure goes to. It owns the
+// goroutines of a node, decides what a failing one does next, and tells central.
+package errorkernel
+
+import "time"
+
+// Class says which part failed.
+type Class string
+
+const (
+	Submission  Class = "submission"  // a document or message that could not be taken
+	Storage     Class = "storage"     // the journal, or a file beside it
+	Transport   Class = "transport"   // the connection to the broker, or what came over it
+	Process     Class = "process"     // a goroutine of the node ended with an error or a panic
+	Handler     Class = "handler"     // a method failed, or panicked
+	Rejection   Class = "rejection"   // this node refused a message, or had one refused
+	Expiry      Class = "expiry"      // a message's lifetime ended
+	Undelivered Class = "undelivered" // a message's retries ran out
+	Unknown     Class = "unknown"     // a message ended and nobody can tell how
+	Identity    Class = "identity"    // a journal was lost, copied or restored, or two nodes bear one name
+)
+
+// Severity orders failures for the operator.
+type Severity string
+
+const (
+	Warning  Severity = "warning"  // handled; worth knowing
+	Error    Severity = "error"    // something asked for did not happen
+	Critical Severity = "critical" // the node, or a part of it, needs a hand
+)
+
+// Action is what the kernel decided.
+type Action string
+
+const (
+	Log       Action = "log"       // nothing but the record
+	Restart   Action = "restart"   // the process starts again after a pause
+	Terminate Action = "terminate" // the process stays down until the operator restarts it
+)
+
+// Failure is one thing that went wrong. JSON names are part of the wire and of
+// the API.
+type Failure struct {
+	ID       string    `json:"id"` // of the first of its kind in a coalesced run
+	Node     string    `json:"node"`
+	Class    Class     `json:"class"`
+	Severity Severity  `json:"severity"`
+	Process  string    `json:"process,omitempty"`   // the process that failed, usually a subject
+	Subject  string    `json:"subject,omitempty"`   // the subject of the message
+	Message  string    `json:"messageId,omitempty"` // id of the message, if it is about one
+	Cause    string    `json:"cause"`               // what happened, for the operator
+	Action   Action    `json:"action"`
+	Count    int       `json:"count"` // how many failures of this fingerprint it stands for
+	First    time.Time `json:"first"`
+	Last     time.Time `json:"last"`
+	Resolved time.Time `json:"resolved,omitzero"` // when an operator resolved it
+}
+
+// Fingerprint is what failures that coalesce have in common.
+func (f Failure) Fingerprint() string {
+	return f.Node + "|" + string(f.Class) + "|" + f.Process + "|" + f.Subject
+}

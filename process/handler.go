@@ -1,0 +1,62 @@
+package process
+
+import (
+	"context"
+
+	"github.com/steward-bus/steward/message"
+	"github.com/steward-bus/steward/subject"
+)
+
+// Handler does what a method is for. It returns how that went; a command that
+// failed is a Result with that outcome, not an error of the road. ctx ends at
+// the message's run limit or when the node stops: if it is the node that stops
+// (context.Cause is ErrStopping), whatever is returned counts as interrupted.
+// A panic becomes the outcome failed, with the stack.
+type Handler interface {
+	Handle(ctx context.Context, m *message.Message) message.Result
+}
+
+// HandlerFunc adapts a function to a Handler.
+type HandlerFunc func(context.Context, *message.Message) message.Result
+
+// Handle calls f.
+func (f HandlerFunc) Handle(ctx context.Context, m *message.Message) message.Result {
+	return f(ctx, m)
+}
+
+// Method is one line of a node's table of methods.
+type Method struct {
+	Name    string
+	Kinds   []subject.Kind // which kinds it answers to; others are rejected
+	Handler Handler
+	// Check, if set, refuses a message that can never succeed; the reason goes to
+	// the sender, who may be this node at submission.
+	Check func(m *message.Message) error
+	// Repeatable says that running a message again after a crash does no harm, so
+	// that no "started" need be on disk before it runs.
+	Repeatable bool
+	// Concurrent is how many messages of one subject run at once; up to 1 they run
+	// one at a time, in order, for each sender.
+	Concurrent int
+	// Batch, if set, is called instead of Handler with several messages of one
+	// sender and subject, in order, and returns one result for each, with the file
+	// lengths that must be committed together with their end.
+	Batch func(ctx context.Context, ms []*message.Message) ([]message.Result, []FileLength)
+}
+
+// Takes reports whether the method answers to kind k.
+func (m Method) Takes(k subject.Kind) bool {
+	for _, x := range m.Kinds {
+		if x == k {
+			return true
+		}
+	}
+	return false
+}
+
+// FileLength is how much of a file is known to be good: what lies beyond it was
+// written by a run that never committed. Name is relative to the data folder.
+type FileLength struct {
+	Name   string `json:"name"`
+	Length int64  `json:"length"`
+}
