@@ -7,6 +7,7 @@ import "time"
 // Class says which part failed.
 type Class string
 
+// The classes.
 const (
 	Submission  Class = "submission"  // a document or message that could not be taken
 	Storage     Class = "storage"     // the journal, or a file beside it
@@ -23,6 +24,7 @@ const (
 // Severity orders failures for the operator.
 type Severity string
 
+// The severities, the mildest first.
 const (
 	Warning  Severity = "warning"  // handled; worth knowing
 	Error    Severity = "error"    // something asked for did not happen
@@ -32,6 +34,7 @@ const (
 // Action is what the kernel decided.
 type Action string
 
+// The actions.
 const (
 	Log       Action = "log"       // nothing but the record
 	Restart   Action = "restart"   // the process starts again after a pause
