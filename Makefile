@@ -1,0 +1,40 @@
+# The targets that README.md and .ci/run name.
+
+GO       ?= go
+FUZZTIME ?= 30s
+ROUNDS   ?= 50
+GOLANGCI  = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+.PHONY: run build test bench lint fuzz torture
+
+# A node named central with an embedded NATS server on loopback.
+run: build
+	./bin/steward run --node central --data ./data/central
+
+build:
+	$(GO) build -o bin/steward ./cmd/steward
+
+test:
+	$(GO) vet ./...
+	$(GO) test -race ./...
+
+# Prints a table and writes bench.json.
+bench:
+	$(GO) run ./internal/bench
+
+lint:
+	$(GO) run $(GOLANGCI) run
+
+# Every fuzz target of every package, FUZZTIME each.
+fuzz:
+	@set -e; pkgs=$$($(GO) list ./...); for pkg in $$pkgs; do \
+		list=$$($(GO) test -list '^Fuzz' $$pkg); \
+		for target in $$(printf '%s\n' "$$list" | grep '^Fuzz' || true); do \
+			echo "$$pkg $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
+
+# Real processes, killed with -9 under load, ROUNDS times.
+torture:
+	$(GO) test ./internal/torture -timeout 0 -rounds=$(ROUNDS)

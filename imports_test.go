@@ -1,0 +1,66 @@
+package steward_test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// layers lists, for each package, the packages of this module that it may
+// import. The house has one direction: down. The root and cmd may import all.
+var layers = map[string][]string{
+	"subject":     {},
+	"ack":         {},
+	"errorkernel": {},
+	"message":     {"subject", "ack"},
+	"store":       {"message", "subject", "ack"},
+	"process":     {"message", "subject", "ack"},
+
+	"internal/api":       {"message", "store", "errorkernel", "subject", "ack"},
+	"internal/config":    {"subject", "ack", "internal/follow"},
+	"internal/follow":    {"message", "subject"},
+	"internal/method":    {"message", "process", "subject", "ack"},
+	"internal/metrics":   {},
+	"internal/submit":    {"message"},
+	"internal/transport": {"subject"},
+
+	// These drive whole nodes, or stand for the protocol without any.
+	"internal/bench":       {"", "message", "store", "process", "subject", "ack", "internal/transport"},
+	"internal/model":       {},
+	"internal/stewardtest": {"", "message", "store", "process", "subject", "ack", "errorkernel"},
+	"internal/torture":     {"", "message", "store", "subject", "ack"},
+}
+
+func TestImportsPointDown(t *testing.T) {
+	const module = "github.com/steward-bus/steward"
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{.ImportPath}}:{{join .Imports ","}}`, "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	for line := range strings.Lines(string(out)) {
+		path, imports, _ := strings.Cut(strings.TrimSpace(line), ":")
+		pkg, ok := within(module, path)
+		if !ok || pkg == "" || strings.HasPrefix(pkg, "cmd/") {
+			continue
+		}
+		allowed, known := layers[pkg]
+		if !known {
+			t.Errorf("%s is not in layers: add it, with the packages that it may import", pkg)
+			continue
+		}
+		for imp := range strings.SplitSeq(imports, ",") {
+			if down, ok := within(module, imp); ok && !slices.Contains(allowed, down) {
+				t.Errorf("%s imports %s: layers allows it %q", pkg, imp, allowed)
+			}
+		}
+	}
+}
+
+// within is path relative to module: empty for the root.
+func within(module, path string) (string, bool) {
+	if path == module {
+		return "", true
+	}
+	return strings.CutPrefix(path, module+"/")
+}
