@@ -34,9 +34,12 @@ var layers = map[string][]string{
 
 func TestImportsPointDown(t *testing.T) {
 	const module = "github.com/steward-bus/steward"
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{.ImportPath}}:{{join .Imports ","}}`, "./...").Output()
+	var stderr strings.Builder
+	list := exec.CommandContext(t.Context(), "go", "list", "-e", "-f", `{{.ImportPath}}:{{join .Imports ","}}`, "./...")
+	list.Stderr = &stderr
+	out, err := list.Output()
 	if err != nil {
-		t.Fatalf("go list: %v", err)
+		t.Fatalf("go list: %v\n%s", err, &stderr)
 	}
 	for line := range strings.Lines(string(out)) {
 		path, imports, _ := strings.Cut(strings.TrimSpace(line), ":")

@@ -56,6 +56,12 @@ func TestFailingProcessRestartsThenTerminatesThenObeysTheOperator(t *testing.T) 
 		if s := k.Processes()[0]; len(starts) != 6 || s.State != errorkernel.Backoff || s.Restarts != 1 {
 			t.Errorf("after the operator's restart: %d starts, %+v", len(starts), s)
 		}
+		for k.Processes()[0].State != errorkernel.Terminated {
+			pass(time.Second)
+		}
+		if f := kept.only(t); f.Action != errorkernel.Terminate || f.Count != 10 {
+			t.Errorf("the second termination waited for a summary: %+v", f)
+		}
 		must(t, stop())
 	})
 }
