@@ -1,0 +1,217 @@
+package message
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/steward-bus/steward/subject"
+)
+
+// MaxNodes is how many nodes one message object may name in toNodes.
+const MaxNodes = 10_000
+
+// fieldNames lists what may stand in a message object, in the order of the docs.
+func fieldNames() []string {
+	return []string{
+		"toNode", "toNodes", "data", "commandOrEvent", "method", "timeout", "ackTimeout", "retries", "methodTimeout",
+		"expires", "onUnknown", "replyTo", "replyMethod", "directory", "fileName", "labels",
+	}
+}
+
+// draft is a message object while it is being read.
+type draft struct {
+	now   time.Time
+	m     Message
+	nodes []string
+	seen  []string
+}
+
+// decode reads one value that scanValue accepted: one message for each node.
+func decode(raw []byte, now time.Time) ([]*Message, error) {
+	if raw[0] != '{' {
+		return nil, bad("the message", value{raw: raw}.was(), "an object like {\"toNode\": \"ship1\", …}")
+	}
+	d := draft{now: now}
+	if err := members(raw, d.set); err != nil {
+		return nil, err
+	}
+	if err := d.complete(); err != nil {
+		return nil, err
+	}
+	if d.nodes == nil {
+		return []*Message{&d.m}, d.m.Validate()
+	}
+	ms := make([]*Message, len(d.nodes))
+	for i, n := range d.nodes {
+		m := d.m
+		m.ToNode, ms[i] = n, &m
+		if i == 0 {
+			if err := m.Validate(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return ms, nil
+}
+
+// set takes one member of the object.
+func (d *draft) set(key string, v value) error {
+	if slices.Contains(d.seen, key) {
+		return bad(key, "is there twice", "once")
+	}
+	d.seen = append(d.seen, key)
+	m := &d.m
+	var err error
+	switch key {
+	case "toNode":
+		m.ToNode, err = v.text()
+	case "toNodes":
+		d.nodes, err = v.texts(MaxNodes)
+	case "data":
+		m.Data, err = v.texts(MaxData)
+	case "commandOrEvent":
+		var k string
+		k, err = v.text()
+		m.Kind = subject.Kind(k)
+	case "method":
+		m.Method, err = v.text()
+	case "timeout", "ackTimeout":
+		m.AckTimeout, err = v.duration(MaxTimeout)
+	case "retries":
+		m.Retries, err = v.count(MaxRetries)
+	case "methodTimeout":
+		m.MethodTimeout, err = v.duration(MaxTimeout)
+	case "expires":
+		m.Expires, err = v.moment(d.now)
+	default:
+		return d.setRare(key, v)
+	}
+	return err
+}
+
+func (d *draft) setRare(key string, v value) error {
+	m := &d.m
+	var err error
+	switch key {
+	case "onUnknown":
+		var s string
+		s, err = v.text()
+		m.OnUnknown = OnUnknown(s)
+	case "replyTo":
+		m.ReplyTo, err = v.text()
+	case "replyMethod":
+		m.ReplyMethod, err = v.text()
+	case "directory":
+		m.Directory, err = v.text()
+	case "fileName":
+		m.FileName, err = v.text()
+	case "labels":
+		m.Labels, err = v.pairs()
+	default:
+		return unknownField(key)
+	}
+	return err
+}
+
+// complete checks what concerns the object as a whole.
+func (d *draft) complete() error {
+	has := func(f string) bool { return slices.Contains(d.seen, f) }
+	switch {
+	case has("toNode") && has("toNodes"):
+		return bad("toNodes", "stands beside toNode", "one of the two")
+	case !has("toNode") && !has("toNodes"):
+		return bad("toNode", "is missing", "the name of a node, or toNodes with several")
+	case has("timeout") && has("ackTimeout"):
+		return bad("ackTimeout", "stands beside timeout, which is the same", "one of the two")
+	}
+	for _, f := range []struct{ name, want string }{
+		{"data", "a list of strings, [] where the method needs none"},
+		{"commandOrEvent", "CommandACK, CommandNACK, EventACK or EventNACK"},
+		{"method", "the name of a method"},
+	} {
+		if !has(f.name) {
+			return bad(f.name, "is missing", f.want)
+		}
+	}
+	if err := d.completeNodes(); err != nil {
+		return err
+	}
+	if n := d.m.textBytes(); n > MaxBodyBytes {
+		return bad("the message", fmt.Sprintf("has %d bytes of text", n), fmt.Sprintf("at most %d", MaxBodyBytes))
+	}
+	return nil
+}
+
+func (d *draft) completeNodes() error {
+	if d.nodes == nil {
+		return nil
+	}
+	if len(d.nodes) == 0 {
+		return bad("toNodes", "is an empty list", "at least one node")
+	}
+	if len(d.nodes) > MaxNodes {
+		return bad("toNodes", "names too many nodes", fmt.Sprintf("at most %d", MaxNodes))
+	}
+	met := make(map[string]int, len(d.nodes))
+	for i, n := range d.nodes {
+		if err := subject.ValidateNode(n); err != nil {
+			return fmt.Errorf("%w: toNodes[%d]: %w", ErrInvalid, i, err)
+		}
+		if j, twice := met[n]; twice {
+			return bad(fmt.Sprintf("toNodes[%d]", i), fmt.Sprintf("is %q, as is toNodes[%d]", n, j), "each node once")
+		}
+		met[n] = i
+	}
+	return nil
+}
+
+// textBytes is a lower bound of m's encoded size.
+func (m *Message) textBytes() int {
+	n := 0
+	for _, s := range m.Data {
+		n += len(s)
+	}
+	for k, v := range m.Labels {
+		n += len(k) + len(v)
+	}
+	return n + len(m.Directory) + len(m.FileName)
+}
+
+func unknownField(key string) error {
+	names := fieldNames()
+	want := "one of " + strings.Join(names, ", ")
+	for _, n := range names {
+		if strings.EqualFold(n, key) {
+			return bad("the message", "has an unknown field "+quoteSome([]byte(key)), fmt.Sprintf("%q (upper and lower case count)", n))
+		}
+	}
+	if len(key) <= 32 {
+		nearest := slices.MinFunc(names, func(a, b string) int { return distance(a, key) - distance(b, key) })
+		if distance(nearest, key) <= max(2, len(nearest)/3) {
+			want = fmt.Sprintf("%q, or another of %s", nearest, strings.Join(names, ", "))
+		}
+	}
+	return bad("the message", "has an unknown field "+quoteSome([]byte(key)), want)
+}
+
+// distance is Levenshtein's, in bytes.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diagonal, row[j+1] = row[j+1], min(diagonal+cost, row[j+1]+1, row[j]+1)
+		}
+	}
+	return row[len(b)]
+}
