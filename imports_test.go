@@ -21,7 +21,7 @@ var layers = map[string][]string{
 	"internal/config":    {"subject", "ack", "internal/follow"},
 	"internal/follow":    {"message", "subject"},
 	"internal/method":    {"message", "process", "subject", "ack"},
-	"internal/metrics":   {},
+	"internal/metrics":   {"errorkernel", "ack"},
 	"internal/submit":    {"message"},
 	"internal/transport": {"subject"},
 
