@@ -1,0 +1,90 @@
+package submit
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Results is a folder with one file for each message that came by file. The
+// journal has it all, so nothing is fsync'ed here. Methods may be called at once.
+type Results struct{ Dir string }
+
+// partPrefix begins the name of a file that is being written.
+const partPrefix = ".part-"
+
+// Put writes v as <id>.json; a reader sees the old file or the new one, never half.
+func (r Results) Put(id string, v any) error {
+	if id == "" || strings.Trim(strings.ToLower(id), "0123456789abcdefghijklmnopqrstuvwxyz-_") != "" {
+		return fmt.Errorf("write a result: %q is no id: want letters, digits, - and _", id)
+	}
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write the result of %s: %w", id, err)
+	}
+	if err := os.MkdirAll(r.Dir, 0o700); err != nil {
+		return fmt.Errorf("write the result of %s: %w", id, err)
+	}
+	f, err := os.CreateTemp(r.Dir, partPrefix+"*")
+	if err != nil {
+		return fmt.Errorf("write the result of %s: %w", id, err)
+	}
+	_, err = f.Write(append(b, '\n'))
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), filepath.Join(r.Dir, id+".json"))
+	}
+	if err != nil {
+		os.Remove(f.Name())
+		return fmt.Errorf("write the result of %s: %w", id, err)
+	}
+	return nil
+}
+
+// Prune deletes the files written longest ago until at most maxFiles are left,
+// and what a crash left half-written.
+func (r Results) Prune(maxFiles int) error {
+	entries, err := os.ReadDir(r.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("prune the results: %w", err)
+	}
+	type file struct {
+		name string
+		at   time.Time
+	}
+	var files []file
+	var errs []error
+	for _, e := range entries {
+		fi, err := e.Info()
+		if err != nil || !fi.Mode().IsRegular() {
+			continue
+		}
+		switch {
+		case strings.HasPrefix(e.Name(), partPrefix) && time.Since(fi.ModTime()) > time.Hour:
+			errs = append(errs, remove(filepath.Join(r.Dir, e.Name())))
+		case strings.HasSuffix(e.Name(), ".json"):
+			files = append(files, file{e.Name(), fi.ModTime()})
+		}
+	}
+	slices.SortFunc(files, func(a, b file) int { return a.at.Compare(b.at) })
+	for len(files) > max(0, maxFiles) {
+		errs = append(errs, remove(filepath.Join(r.Dir, files[0].name)))
+		files = files[1:]
+	}
+	return errors.Join(errs...)
+}
+
+func remove(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
