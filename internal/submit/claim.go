@@ -80,14 +80,10 @@ func (t *taker) work(ctx context.Context, c claim) error {
 	}
 	alone := hold == leaseHeld || hold == leaseNone && still >= t.quiet
 	split := strings.HasSuffix(c.name, splitSuffix)
-	mark, err = t.consume(ctx, c, text, mark, !split && (alone || still >= t.quiet))
-	if err != nil {
+	if err := t.consume(ctx, c, text, mark, !split && (alone || still >= t.quiet)); err != nil || !alone {
 		return err
 	}
-	if rest := fi.Size() - mark.Offset; !alone || rest > 0 && !split {
-		return nil
-	}
-	return t.finish(ctx, c, f, hold)
+	return t.finish(ctx, c, f, fi.Size(), hold)
 }
 
 // mark is where reading c goes on: at its note, or at its beginning. A claim that
@@ -121,8 +117,8 @@ func (b *batch) full() bool {
 	return len(b.taken) >= chunk || len(b.refused) >= chunk || b.bytes > 4<<20
 }
 
-// consume accepts and rejects what text holds behind from, and returns how far it got.
-func (t *taker) consume(ctx context.Context, c claim, text []byte, from message.Mark, final bool) (message.Mark, error) {
+// consume accepts and rejects what text holds behind from; if final, to its end.
+func (t *taker) consume(ctx context.Context, c claim, text []byte, from message.Mark, final bool) error {
 	d := message.Documents{Text: text, Now: time.Now(), From: from, Final: final}
 	at := from
 	var b batch
@@ -140,15 +136,15 @@ func (t *taker) consume(ctx context.Context, c claim, text []byte, from message.
 		if b.full() {
 			at = d.Mark()
 			if err := t.commit(ctx, c, b, at); err != nil {
-				return from, err
+				return err
 			}
 			b = batch{}
 		}
 	}
 	if end := d.Mark(); end != at {
-		return end, t.commit(ctx, c, b, end)
+		return t.commit(ctx, c, b, end)
 	}
-	return at, nil
+	return nil
 }
 
 func (t *taker) check(e message.Entry) error {
@@ -209,15 +205,15 @@ func (t *taker) acceptEach(ctx context.Context, c claim, b batch, at message.Mar
 	return t.accept(ctx, c, nil, at)
 }
 
-// finish deletes c and its note. The name with .done stands between the two: a
+// finish deletes c, which was read up to size, and its note. The name with .done stands between the two: a
 // claim without its note would be read again, a note without its claim would stay
 // for ever.
-func (t *taker) finish(ctx context.Context, c claim, f *os.File, hold leaseState) error {
+func (t *taker) finish(ctx context.Context, c claim, f *os.File, size int64, hold leaseState) error {
 	done := claim{c.dir, c.name + doneSuffix}
 	if err := os.Rename(c.path(), done.path()); err != nil {
 		return fmt.Errorf("finish %s: %w", c.path(), err)
 	}
-	if hold == leaseHeld && !leaseIntact(f) { // somebody had been about to open it
+	if now, err := f.Stat(); err != nil || now.Size() != size || hold == leaseHeld && !leaseIntact(f) { // somebody still had it
 		t.soon = true
 		return os.Rename(done.path(), c.path())
 	}

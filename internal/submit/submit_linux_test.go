@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -534,6 +535,99 @@ func crashEverywhere(t *testing.T, text, rest string, want []string) {
 				t.Errorf("rejected %q", got)
 			}
 		})
+	}
+}
+
+// A writer who has the file open may close it within half a document: until then
+// it keeps its name.
+func TestOpenFileIsLeftAlone(t *testing.T) {
+	b := newBench(t)
+	tk, err := b.watcher().open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := b.open()
+	for _, text := range []string{msg("a", "1"), msg("a", "2")[:20]} {
+		if _, err := f.WriteString(text); err != nil {
+			t.Fatal(err)
+		}
+		if err := tk.pass(t.Context()); err != nil || len(b.taken()) > 0 {
+			t.Fatalf("took %v, %v", b.taken(), err)
+		}
+	}
+	f.Close()
+	b.put(msg("a", "2")[20:])
+	if err := tk.pass(t.Context()); err != nil || !slices.Equal(b.taken(), []string{"a/1", "a/2"}) || !b.clean() {
+		t.Errorf("took %v, %v; files %v", b.taken(), err, b.files())
+	}
+}
+
+// Somebody opens the file in the moment in which it is split, or finished: it
+// gets its name back.
+func TestLeaseBroken(t *testing.T) {
+	b := newBench(t)
+	w := b.watcher()
+	intruded := 0
+	w.crash = func(step string) error {
+		claims, _ := filepath.Glob(filepath.Join(b.dir, claimsDir, "*"))
+		if step == "exchanged" && intruded == 0 {
+			intruded++
+			// With O_NONBLOCK the open fails at once, and breaks the lease all the same.
+			if _, err := os.OpenFile(claims[0], os.O_WRONLY|syscall.O_NONBLOCK, 0); !errors.Is(err, syscall.EAGAIN) {
+				t.Errorf("open under a lease: %v", err)
+			}
+		}
+		return nil
+	}
+	tk, err := w.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := msg("a", "1") + "\n" + msg("a", "2")[:20]
+	b.put(text)
+	if err := tk.pass(t.Context()); err != nil || intruded != 1 {
+		t.Fatal(err, intruded)
+	}
+	if got, _ := os.ReadFile(w.File); string(got) != text || len(b.taken()) > 0 || !b.clean() {
+		t.Fatalf("file %q, took %v, files %v", got, b.taken(), b.files())
+	}
+	b.put(msg("a", "2")[20:])
+	if err := tk.pass(t.Context()); err != nil || !slices.Equal(b.taken(), []string{"a/1", "a/2"}) || !b.clean() {
+		t.Errorf("took %v, %v; files %v", b.taken(), err, b.files())
+	}
+}
+
+// The writers that operators use.
+func TestShells(t *testing.T) {
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip(err)
+	}
+	b := newBench(t)
+	b.start(b.watcher())
+	var want []string
+	var shells []*exec.Cmd
+	for _, node := range []string{"a", "b"} {
+		script := fmt.Sprintf(`i=0; while [ $i -lt 100 ]; do echo '%s' | sed "s/NUMBER/$i/" >> inmsg.txt; i=$((i+1)); done`, msg(node, "NUMBER"))
+		c := exec.CommandContext(t.Context(), sh, "-c", script)
+		c.Dir = b.dir
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		shells = append(shells, c)
+		for i := range 100 {
+			want = append(want, fmt.Sprintf("%s/%d", node, i))
+		}
+	}
+	for _, c := range shells {
+		if err := c.Wait(); err != nil {
+			t.Error(err)
+		}
+	}
+	b.wants(want...)
+	b.until("nothing under way", b.clean)
+	if b.reported() > 0 {
+		t.Error(b.reports)
 	}
 }
 
