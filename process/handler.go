@@ -2,10 +2,14 @@ package process
 
 import (
 	"context"
+	"errors"
 
 	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/subject"
 )
+
+// ErrStopping is the cause of a handler's context when it ends because the node stops.
+var ErrStopping = errors.New("node is stopping")
 
 // Handler does what a method is for. It returns how that went; a command that
 // failed is a Result with that outcome, not an error of the road. ctx ends at
@@ -40,7 +44,8 @@ type Method struct {
 	Concurrent int
 	// Batch, if set, is called instead of Handler with several messages of one
 	// sender and subject, in order, and returns one result for each, with the file
-	// lengths that must be committed together with their end.
+	// lengths that must be committed together with their end. No result at all means
+	// that nothing of it counts, because ctx ended first: the same messages come again.
 	Batch func(ctx context.Context, ms []*message.Message) ([]message.Result, []FileLength)
 }
 
