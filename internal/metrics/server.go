@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -98,7 +97,7 @@ func (s *Server) Run(ctx context.Context) error {
 		bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownLimit)
 		defer cancel()
 		if srv.Shutdown(bound) != nil {
-			srv.Close()
+			_ = srv.Close() // what it would not end is cut off
 		}
 	})
 	log.Debug("metrics listen", "addr", ln.Addr().String())
@@ -121,7 +120,7 @@ func (s *Server) handler() http.Handler {
 		mux.HandleFunc("GET /metrics", func(http.ResponseWriter, *http.Request) {})
 	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		io.WriteString(w, "ok\n")
+		fmt.Fprint(w, "ok\n")
 	})
 	mux.HandleFunc("GET /readyz", s.readyz)
 	return mux
@@ -137,12 +136,12 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 			return
 		}
 	}
-	io.WriteString(w, "ok\n")
+	fmt.Fprint(w, "ok\n")
 	switch {
 	case s.Connected == nil:
 	case s.Connected():
-		io.WriteString(w, "broker: connected\n")
+		fmt.Fprint(w, "broker: connected\n")
 	default:
-		io.WriteString(w, "broker: not connected; messages are kept until it is\n")
+		fmt.Fprint(w, "broker: not connected; messages are kept until it is\n")
 	}
 }
