@@ -65,10 +65,14 @@ func target(m *message.Message) (*url.URL, error) {
 	if err != nil {
 		return nil, err
 	}
+	return u, checkURL(u)
+}
+
+func checkURL(u *url.URL) error {
 	if u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
-		return nil, fmt.Errorf("the URL is %.80q: want http://host/… or https://host/…", m.Data[0])
+		return fmt.Errorf("the URL is %.80q: want http://host/… or https://host/…", u)
 	}
-	return u, nil
+	return nil
 }
 
 // getter fetches. It keeps no connection, so nothing of it lives between messages.
@@ -83,11 +87,11 @@ func newGetter(c HTTPConfig) *getter {
 	c.Redirects = cmp.Or(c.Redirects, defaultRedirect)
 	dialer := &net.Dialer{Control: c.control}
 	return &getter{HTTPConfig: c, client: &http.Client{
-		CheckRedirect: func(_ *http.Request, via []*http.Request) error {
+		CheckRedirect: func(next *http.Request, via []*http.Request) error {
 			if len(via) > c.Redirects {
 				return fmt.Errorf("stopped after %d redirects", c.Redirects)
 			}
-			return nil
+			return checkURL(next.URL)
 		},
 		// No proxy: AllowAddr would only see the proxy. No decompression: the body is
 		// what the server sent, with the length that it said.

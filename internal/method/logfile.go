@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -15,8 +16,8 @@ import (
 // is together with the end of the messages that made it so. If a run dies after
 // writing and before that commit, the same lines come again, in the same order:
 // they are recognised beyond the committed length and written over themselves.
-// Anything else that stands there is not ours: the file is set aside and a new
-// one begun.
+// Anything else that stands there is not ours: the file is kept under another
+// name, and what the journal knows of it is copied to go on with.
 //
 // The file is never truncated, but for the NUL bytes that a power loss may leave
 // beyond what had reached the disk; no line has any.
@@ -65,7 +66,11 @@ func (l logFiles) append(name string, lines []byte, committed int64, known, cert
 	at, err := f.place(lines, committed, known)
 	if errors.Is(err, errStrange) && certain {
 		if f.size > committed {
-			return l.startAnew(f, name, lines, committed, known)
+			if note, err = l.setAside(f, name, committed); err != nil {
+				return 0, note, err
+			}
+			length, more, err := l.append(name, lines, committed, known, true)
+			return length, errors.Join(note, more), err
 		}
 		note = fmt.Errorf("%s was cut from outside to %d of %d bytes: lines go on at its end", name, f.size, committed)
 		at, err = f.size, nil
@@ -168,7 +173,7 @@ func (f *logFile) place(lines []byte, committed int64, known bool) (at int64, er
 			return committed, err
 		}
 	}
-	if known && f.begunAnew(committed) {
+	if f.size < committed && f.rotated(committed) {
 		if ok, err := f.holds(0, lines); ok || err != nil {
 			return 0, err
 		}
@@ -176,25 +181,18 @@ func (f *logFile) place(lines []byte, committed int64, known bool) (at int64, er
 	return 0, errStrange
 }
 
-// begunAnew reports whether f may have taken the place of the file that the
-// journal knows: of one that was rotated, or set aside.
-func (f *logFile) begunAnew(committed int64) bool {
-	if fi, err := f.root.Lstat(f.base + ".1"); err == nil && fi.Size() == committed {
-		return true
-	}
-	_, err := f.root.Lstat(f.base + ".foreign-1")
-	return err == nil
+// rotated reports whether the file that the journal knows is file.1 by now.
+func (f *logFile) rotated(committed int64) bool {
+	fi, err := f.root.Lstat(f.base + ".1")
+	return err == nil && fi.Size() == committed
 }
 
 // holds reports whether what stands at off is the beginning of lines, or begins
-// with them.
+// with them. NUL bytes at the end of the file are removed.
 func (f *logFile) holds(off int64, lines []byte) (bool, error) {
 	there := make([]byte, min(f.size-off, int64(len(lines))))
 	if _, err := f.ReadAt(there, off); err != nil {
 		return false, err
-	}
-	if bytes.HasPrefix(lines, there) {
-		return true, nil
 	}
 	there = bytes.TrimRight(there, "\x00")
 	if !bytes.HasPrefix(lines, there) {
@@ -202,7 +200,7 @@ func (f *logFile) holds(off int64, lines []byte) (bool, error) {
 	}
 	end := off + int64(len(there))
 	if zero, err := f.zeroFrom(end); !zero || err != nil {
-		return false, err
+		return len(there) == len(lines), err
 	}
 	return true, f.Truncate(end)
 }
@@ -222,24 +220,60 @@ func (f *logFile) zeroFrom(off int64) (bool, error) {
 	return true, nil
 }
 
-// startAnew sets f aside under a name that nothing rotates or removes, and writes
-// lines into a new file.
-func (l logFiles) startAnew(f *logFile, name string, lines []byte, committed int64, known bool) (int64, error, error) {
-	for n := 1; ; n++ {
-		aside := fmt.Sprintf("%s.foreign-%d", f.base, n)
-		if _, err := f.root.Lstat(aside); err == nil {
-			continue
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return 0, nil, err
-		}
-		if err := f.root.Rename(f.base, aside); err != nil {
-			return 0, nil, err
-		}
-		note := fmt.Errorf("%s had %d bytes where the journal knows of %d, and they are not of the present messages: set aside as %s, a new file begins",
-			name, f.size, committed, aside)
-		length, more, err := l.append(name, lines, committed, known, true)
-		return length, errors.Join(note, more), err
+// setAside gives f, as it was found, a name that nothing rotates or removes, and
+// puts a file in its place that holds what the journal knows of. It says so.
+func (l logFiles) setAside(f *logFile, name string, committed int64) (note, err error) {
+	begun := f.base + ".foreign-0" // never seen as such, but by a run that died here
+	if err := f.copyHead(begun, committed); err != nil {
+		return nil, err
 	}
+	aside := ""
+	for n := 1; aside == ""; n++ {
+		next := fmt.Sprintf("%s.foreign-%d", f.base, n)
+		switch fi, err := f.root.Lstat(next); {
+		case errors.Is(err, fs.ErrNotExist):
+			aside = next
+		case err != nil:
+			return nil, err
+		case f.is(fi): // a run died between the two names
+			if err := f.root.Remove(next); err != nil {
+				return nil, err
+			}
+			aside = next
+		}
+	}
+	if err := f.root.Link(f.base, aside); err != nil {
+		if err = f.root.Rename(f.base, aside); err != nil { // a file system without links
+			return nil, err
+		}
+	}
+	if err := f.root.Rename(begun, f.base); err != nil {
+		return nil, err
+	}
+	return fmt.Errorf("%s had %d bytes where the journal knows of %d, and the rest is not of the present messages: the file is kept as %s, lines go on after those %d bytes",
+		name, f.size, committed, aside, committed), l.syncFolders(name)
+}
+
+// copyHead makes a durable file of the first n bytes of f.
+func (f *logFile) copyHead(base string, n int64) error {
+	if err := f.root.Remove(base); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	head, err := openRegular(f.root, base)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(head.File, io.NewSectionReader(f.File, 0, n))
+	if err == nil {
+		err = head.Sync()
+	}
+	return errors.Join(err, head.Close())
+}
+
+// is reports whether fi is of f itself.
+func (f *logFile) is(fi fs.FileInfo) bool {
+	own, err := f.Stat()
+	return err == nil && os.SameFile(own, fi)
 }
 
 // rotate moves file to file.1, after file.1 to file.2 and so on. A gap that an
