@@ -1,0 +1,213 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"syscall"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// Limits of one group commit.
+const (
+	maxGroup   = 1024                   // operations folded into one transaction
+	lazyDelay  = 100 * time.Millisecond // longest wait of an operation that nobody waits for
+	maxPatient = 4096                   // such operations that may wait together
+)
+
+// op is a part of a transaction. run must check before it writes: an error it
+// returns is its caller's alone, and the others commit without it. Since the
+// group is then run again, run sets what it returns from scratch each time.
+type op struct {
+	run  func(tx *bolt.Tx) error
+	then func() // after the commit, on the writer's goroutine
+	done chan error
+	err  error
+}
+
+// writer owns the write transaction and folds what waits into one commit.
+type writer struct {
+	db      *bolt.DB
+	in      chan *op
+	stop    chan struct{} // closed by Close
+	stopped chan struct{} // closed when the goroutine has ended
+	observe func(ops int, took time.Duration)
+
+	mu      sync.Mutex
+	patient []*op // may wait for company
+	nudge   chan struct{}
+	failed  error // the commit error after which nothing is tried again
+}
+
+func newWriter(db *bolt.DB, observe func(int, time.Duration)) *writer {
+	return &writer{
+		db: db, in: make(chan *op, maxGroup), stop: make(chan struct{}), stopped: make(chan struct{}),
+		observe: observe, nudge: make(chan struct{}, 1),
+	}
+}
+
+// do makes what run writes durable before it returns.
+func (w *writer) do(run func(tx *bolt.Tx) error, then func()) error {
+	o := &op{run: run, then: then, done: make(chan error, 1)}
+	select {
+	case w.in <- o:
+	case <-w.stop:
+		return ErrClosed
+	}
+	select {
+	case err := <-o.done:
+		return err
+	case <-w.stopped:
+		select {
+		case err := <-o.done:
+			return err
+		default:
+			return ErrClosed
+		}
+	}
+}
+
+// later makes what run writes durable with the next commit, or soon. Its error
+// goes nowhere: run is something that a repeat would only find done.
+func (w *writer) later(run func(tx *bolt.Tx) error, then func()) {
+	w.mu.Lock()
+	w.patient = append(w.patient, &op{run: run, then: then})
+	full := len(w.patient) >= maxPatient
+	first := len(w.patient) == 1
+	w.mu.Unlock()
+	if first || full {
+		select {
+		case w.nudge <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (w *writer) loop() {
+	defer close(w.stopped)
+	timer := time.NewTimer(time.Hour)
+	timer.Stop()
+	for {
+		var first *op
+		select {
+		case first = <-w.in:
+		case <-w.nudge:
+			w.mu.Lock()
+			full := len(w.patient) >= maxPatient
+			w.mu.Unlock()
+			if !full {
+				timer.Reset(lazyDelay)
+				continue
+			}
+		case <-timer.C:
+		case <-w.stop:
+			w.commit(w.gather(nil))
+			return
+		}
+		w.commit(w.gather(first))
+	}
+}
+
+// gather takes the patient ones first: they are older.
+func (w *writer) gather(first *op) []*op {
+	w.mu.Lock()
+	group := w.patient
+	w.patient = nil
+	w.mu.Unlock()
+	if first != nil {
+		group = append(group, first)
+	}
+	for n := len(group); len(group) < n+maxGroup; {
+		select {
+		case o := <-w.in:
+			group = append(group, o)
+		default:
+			return group
+		}
+	}
+	return group
+}
+
+func (w *writer) commit(group []*op) {
+	if len(group) == 0 {
+		return
+	}
+	began := time.Now()
+	err := w.fault()
+	if err == nil {
+		err = w.try(group)
+	}
+	if w.observe != nil {
+		w.observe(len(group), time.Since(began))
+	}
+	for _, o := range group {
+		if o.err == nil {
+			o.err = err
+		}
+		if o.err == nil && o.then != nil {
+			o.then()
+		}
+		if o.done != nil {
+			o.done <- o.err
+		}
+	}
+}
+
+// try commits group without those whose run failed, each on its own fault.
+func (w *writer) try(group []*op) error {
+	for {
+		tx, err := w.db.Begin(true)
+		if err != nil {
+			return w.fail(err)
+		}
+		again := false
+		for _, o := range group {
+			if o.err != nil {
+				continue
+			}
+			if o.err = o.run(tx); o.err != nil {
+				again = true
+				break
+			}
+		}
+		if again {
+			if err := tx.Rollback(); err != nil {
+				return w.fail(err)
+			}
+			continue
+		}
+		if err := tx.Commit(); err != nil {
+			return w.fail(err)
+		}
+		return nil
+	}
+}
+
+// fail says what a failed commit means. Out of space is told before anything of
+// the transaction is referenced, so the next one may try again; after any other
+// error nobody knows what the disk holds, and the store must be opened anew.
+func (w *writer) fail(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.failed == nil {
+		w.failed = fmt.Errorf("%w: commit: %w", ErrBroken, err)
+	}
+	return w.failed
+}
+
+func (w *writer) fault() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.failed
+}
+
+// close commits what waits and ends the goroutine.
+func (w *writer) close() {
+	close(w.stop)
+	<-w.stopped
+}
