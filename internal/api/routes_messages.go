@@ -84,15 +84,6 @@ type submitInput struct {
 	RawBody []byte
 }
 
-// Resolve lifts the deadline of the body, which has been read: it would end the
-// request's context while the journal works.
-func (*submitInput) Resolve(ctx huma.Context) []error {
-	if err := ctx.SetReadDeadline(time.Time{}); err != nil {
-		return []error{err}
-	}
-	return nil
-}
-
 func (rt *routes) submit(ctx context.Context, in *submitInput) (*body[messageList], error) {
 	ms, err := parse(in.RawBody, time.Now())
 	if err != nil {
