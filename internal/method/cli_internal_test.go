@@ -15,6 +15,7 @@ import (
 // TestProcessThatCannotBeKilled: of a process that belongs to another user, say,
 // nobody may claim that it was killed, and nobody waits for it.
 func TestProcessThatCannotBeKilled(t *testing.T) {
+	t.Parallel()
 	var leader *os.Process
 	c := &runner{CLIConfig: CLIConfig{Grace: 10 * time.Millisecond}}
 	c.signal = func(p *os.Process, s syscall.Signal) error {

@@ -44,15 +44,23 @@ func alive(pid int) bool {
 // gone waits until a killed process has left.
 func gone(t *testing.T, pid int) {
 	t.Helper()
+	if !eventually(func() bool { return !alive(pid) }) {
+		t.Errorf("process %d still runs", pid)
+	}
+}
+
+// eventually looks at the world of processes until it is as it should be, or
+// ten seconds are over.
+func eventually(is func() bool) bool {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for range 400 {
-		if !alive(pid) {
-			return
+	for range 2000 {
+		if is() {
+			return true
 		}
 		<-tick.C
 	}
-	t.Errorf("process %d still runs", pid)
+	return false
 }
 
 func pidIn(t *testing.T, file string) int {
@@ -174,6 +182,7 @@ func TestLimitKillsTheGroup(t *testing.T) {
 // TestGraceIsForTheWholeGroup: the leader dies of TERM at once, its child gets
 // the time to clean up.
 func TestGraceIsForTheWholeGroup(t *testing.T) {
+	t.Parallel()
 	cleaned := filepath.Join(t.TempDir(), "cleaned")
 	script := `(trap 'sleep 0.3; echo > ` + cleaned + `; exit' TERM; while :; do sleep 0.05; done) >/dev/null 2>&1 & wait`
 	r := handle(t, &method.Host{CLI: method.CLIConfig{Grace: 20 * time.Second}}, "CLICommand", 500*time.Millisecond, "sh", "-c", script)
@@ -183,6 +192,7 @@ func TestGraceIsForTheWholeGroup(t *testing.T) {
 }
 
 func TestLeaderLeavesAChildBehind(t *testing.T) {
+	t.Parallel()
 	pidfile := filepath.Join(t.TempDir(), "pid")
 	r := handle(t, &method.Host{}, "CLICommand", plenty, "sh", "-c", "sleep 600 & echo $! > "+pidfile+"; echo started")
 	if r.Outcome != ack.Done || r.Stdout.String() != "started\n" || r.EndedAt.Sub(r.StartedAt) > 20*time.Second {
@@ -195,7 +205,34 @@ func TestLeaderLeavesAChildBehind(t *testing.T) {
 	_ = syscall.Kill(pid, syscall.SIGKILL)
 }
 
+// TestExitBeforeTheLimitCounts: the limit comes while only a child still holds
+// the output of a command that has ended.
+func TestExitBeforeTheLimitCounts(t *testing.T) {
+	t.Parallel()
+	ctx, limit := context.WithCancelCause(t.Context())
+	dir := t.TempDir()
+	go func() {
+		defer limit(context.DeadlineExceeded)
+		eventually(func() bool {
+			b, err := os.ReadFile(dir + "/leader")
+			if err != nil || !strings.HasSuffix(string(b), "\n") {
+				return false
+			}
+			_, err = os.Stat("/proc/" + strings.TrimSpace(string(b)))
+			return err != nil
+		})
+	}()
+	script := "cd " + dir + "; sleep 600 & echo $! > child; echo $$ > leader"
+	r := find(t, shortGrace(), "CLICommand").Handler.Handle(ctx, &message.Message{Data: []string{"sh", "-c", script}})
+	pid := pidIn(t, dir+"/child")
+	if r.Outcome != ack.Done || ctx.Err() == nil || !alive(pid) {
+		t.Errorf("got %+v, limit %v, child alive %t", r, ctx.Err(), alive(pid))
+	}
+	_ = syscall.Kill(pid, syscall.SIGKILL)
+}
+
 func TestEscapedChildDoesNotHangTheLimit(t *testing.T) {
+	t.Parallel()
 	pidfile := filepath.Join(t.TempDir(), "pid")
 	r := handle(t, shortGrace(), "CLICommand", 700*time.Millisecond, "sh", "-c", "setsid sh -c 'echo $$ > "+pidfile+"; exec sleep 600' & wait")
 	if r.Outcome != ack.Timeout || r.EndedAt.Sub(r.StartedAt) > 20*time.Second {
@@ -205,18 +242,15 @@ func TestEscapedChildDoesNotHangTheLimit(t *testing.T) {
 }
 
 func TestNodeStops(t *testing.T) {
+	t.Parallel()
 	ctx, stop := context.WithCancelCause(t.Context())
 	pidfile := filepath.Join(t.TempDir(), "pid")
 	go func() {
 		defer stop(process.ErrStopping)
-		tick := time.NewTicker(5 * time.Millisecond)
-		defer tick.Stop()
-		for range 2000 {
-			if b, _ := os.ReadFile(pidfile); strings.HasSuffix(string(b), "\n") {
-				return
-			}
-			<-tick.C
-		}
+		eventually(func() bool {
+			b, _ := os.ReadFile(pidfile)
+			return strings.HasSuffix(string(b), "\n")
+		})
 	}()
 	m := &message.Message{Data: []string{"sh", "-c", "echo $$ > " + pidfile + "; exec sleep 600"}}
 	r := find(t, shortGrace(), "CLICommand").Handler.Handle(ctx, m)

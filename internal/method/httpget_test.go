@@ -134,7 +134,7 @@ func TestHTTPGetAsksForEachAddress(t *testing.T) {
 		return len(asked) < 3
 	}}}
 	r := handle(t, h, "HTTPGet", plenty, url+"/hop/3")
-	if r.Outcome != ack.Failed || !strings.Contains(r.Error, "does not allow HTTPGet to connect to 127.0.0.1") || len(asked) != 3 || !asked[0].IsLoopback() {
+	if r.Outcome != ack.Failed || !strings.Contains(r.Error, "does not allow HTTPGet to connect to 127.0.0.1") || len(asked) != 3 || asked[0] != netip.MustParseAddr("127.0.0.1") {
 		t.Errorf("asked for %v, got %+v", asked, r)
 	}
 	r = handle(t, &method.Host{}, "HTTPGet", plenty, "http://127.0.0.1:1/")
