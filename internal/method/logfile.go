@@ -118,7 +118,7 @@ func (l logFiles) open(name string) (*logFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer data.Close()
+	defer func() { _ = data.Close() }() // nothing is written through it
 	folder, base := path.Split(name)
 	folder = path.Clean(folder)
 	if err := data.MkdirAll(folder, 0o750); err != nil {
@@ -307,7 +307,7 @@ func (l logFiles) syncFolders(name string) error {
 	if err != nil {
 		return err
 	}
-	defer data.Close()
+	defer func() { _ = data.Close() }() // nothing is written through it
 	for folder := path.Dir(name); ; folder = path.Dir(folder) {
 		d, err := data.Open(folder)
 		if err != nil {

@@ -489,7 +489,7 @@ func TestFullDisk(t *testing.T) {
 	if err := syscall.Mount("tmpfs", a.dir, "tmpfs", 0, "size=64k"); err != nil {
 		t.Skipf("mount: %v", err)
 	}
-	defer syscall.Unmount(a.dir, syscall.MNT_DETACH)
+	defer func() { _ = syscall.Unmount(a.dir, syscall.MNT_DETACH) }()
 	a.write(lines("one"))
 	fill := filepath.Join(a.dir, "fill")
 	if err := os.WriteFile(fill, make([]byte, 40<<10), 0o600); err != nil {
