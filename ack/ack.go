@@ -17,6 +17,7 @@ const (
 	Voided   Verdict = "voided"   // the sender gave it up in time: it was not accepted and never will be
 	Stale    Verdict = "stale"    // below the mark and unremembered: nothing runs
 	Busy     Verdict = "busy"     // no room now; this and all that follows it was not decided
+	SentOut  Verdict = "sent"     // the sender's own word about a NACK kind: the broker has it
 )
 
 // Decided reports whether the verdict is durable at the receiver and will be

@@ -1,0 +1,203 @@
+package store
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"github.com/google/uuid"
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/steward-bus/steward/ack"
+	"github.com/steward-bus/steward/message"
+)
+
+// Record is what is known of message id, sent or received. ErrNotFound: nothing.
+func (db *DB) Record(id uuid.UUID) (r Record, err error) {
+	err = db.view(func(tx *bolt.Tx) error {
+		v := tx.Bucket(bucketMessages).Get(id[:])
+		if v == nil {
+			return fmt.Errorf("%w: %s", ErrNotFound, id)
+		}
+		b, err := decodeBody(id[:], v)
+		if err == nil {
+			r, err = db.record(tx, id, b)
+		}
+		return err
+	})
+	return r, err
+}
+
+// ByFile reports whether the submitter of id wants its record as a file.
+func (db *DB) ByFile(id uuid.UUID) (yes bool, err error) {
+	err = db.view(func(tx *bolt.Tx) error {
+		if v := tx.Bucket(bucketMessages).Get(id[:]); v != nil {
+			b, err := decodeBody(id[:], v)
+			yes = b.byFile
+			return err
+		}
+		return nil
+	})
+	return yes, err
+}
+
+// Records lists messages newest first. Results are part of the messages that
+// they answer, and are listed themselves only if f asks for them.
+func (db *DB) Records(f Filter) (list []Record, err error) {
+	limit := f.Limit
+	if limit <= 0 {
+		limit = 100
+	}
+	err = db.view(func(tx *bolt.Tx) error {
+		c := tx.Bucket(bucketMessages).Cursor()
+		for k, v := c.Last(); k != nil && len(list) < limit; k, v = c.Prev() {
+			b, err := decodeBody(k, v)
+			if err != nil {
+				return err
+			}
+			if !f.Results && strings.HasSuffix(b.subject, "."+message.MethodResult) {
+				continue
+			}
+			if !f.Since.IsZero() && idTime(k).Before(f.Since.Truncate(0)) {
+				return nil
+			}
+			r, err := db.record(tx, uuid.UUID(k), b)
+			if err != nil {
+				return err
+			}
+			if f.matches(r) {
+				list = append(list, r)
+			}
+		}
+		return nil
+	})
+	return list, err
+}
+
+func (f Filter) matches(r Record) bool {
+	for k, v := range f.Labels {
+		if r.Labels[k] != v {
+			return false
+		}
+	}
+	return (f.ToNode == "" || f.ToNode == r.ToNode) && (f.FromNode == "" || f.FromNode == r.FromNode) &&
+		(f.Method == "" || f.Method == r.Method) && (f.State == "" || f.State == r.State) &&
+		(f.Outcome == "" || f.Outcome == r.Outcome) && (f.Since.IsZero() || !r.AcceptedAt.Before(f.Since))
+}
+
+func (db *DB) record(tx *bolt.Tx, id uuid.UUID, b body) (r Record, err error) {
+	m, err := message.DecodeStored(bytes.Clone(b.event))
+	if err != nil {
+		return r, fmt.Errorf("%w: message %s: %w", ErrCorrupt, id, err)
+	}
+	st, found, err := getStatus(tx, id)
+	if err != nil {
+		return r, err
+	}
+	r = Record{
+		ID: id.String(), FromNode: m.FromNode, ToNode: m.ToNode, Kind: m.Kind, Method: m.Method, Data: m.Data,
+		Labels: m.Labels, Seq: b.place.Seq, Epoch: b.place.Epoch.String(), State: Waiting, Outcome: st.outcome,
+		Reason: st.reason, Attempts: int(st.attempts), AcceptedAt: m.Time, DeliveredAt: st.delivered, StartedAt: st.started,
+		FinishedAt: st.finished, EndedAt: st.ended, ExpiresAt: m.Expires, Message: m,
+	}
+	if m.CausationID != uuid.Nil {
+		r.CausationID = m.CausationID.String()
+	}
+	switch {
+	case found:
+		r.State = st.state
+	case b.incoming:
+		if err := db.inboxState(tx, m, b, &r); err != nil {
+			return r, err
+		}
+	case m.Method == message.MethodResult && m.FromNode == db.opts.Node && !db.inOutbox(tx, b):
+		r.State, r.Outcome = Ended, ack.Delivered
+	}
+	if v := tx.Bucket(bucketMessages).Get(st.result[:]); st.result != uuid.Nil && v != nil {
+		rb, err := decodeBody(st.result[:], v)
+		if err != nil {
+			return r, err
+		}
+		rm, err := message.DecodeStored(bytes.Clone(rb.event))
+		if err != nil {
+			return r, err
+		}
+		r.Result = rm.Result
+	}
+	return r, nil
+}
+
+func (db *DB) inOutbox(tx *bolt.Tx, b body) bool {
+	queue := tx.Bucket(bucketOutbox).Bucket([]byte(b.subject))
+	return queue != nil && queue.Get(placeKey(b.place)) != nil
+}
+
+// inboxState: received, and started or not; a Result has no place in an inbox.
+func (db *DB) inboxState(tx *bolt.Tx, m *message.Message, b body, r *Record) error {
+	r.State = StateTaken
+	queue := tx.Bucket(bucketInbox).Bucket([]byte(m.FromNode + " " + b.subject))
+	var v []byte
+	if queue != nil {
+		v = queue.Get(placeKey(b.place))
+	}
+	if v == nil {
+		r.State, r.Outcome = Ended, ack.Delivered
+		return nil
+	}
+	p, err := decodePending(placeKey(b.place), v)
+	if r.DeliveredAt = p.received; !p.started.IsZero() {
+		r.State, r.StartedAt = Started, p.started
+	}
+	return err
+}
+
+// Find is the id that key stands for: a whole id, a beginning or an end of one
+// of at least eight characters, or "last" (the newest message submitted here).
+// More than one match gives them all.
+func (db *DB) Find(key string) (ids []uuid.UUID, err error) {
+	if id, err := uuid.Parse(key); err == nil {
+		return []uuid.UUID{id}, nil
+	}
+	last := key == "last"
+	if !last && len(key) < 8 {
+		return nil, fmt.Errorf("%w: %q: an id is shortened to eight characters at least", ErrNotFound, key)
+	}
+	err = db.view(func(tx *bolt.Tx) error {
+		c := tx.Bucket(bucketMessages).Cursor()
+		for k, v := c.Last(); k != nil && len(ids) < 10; k, v = c.Prev() {
+			if last {
+				b, err := decodeBody(k, v)
+				if err != nil {
+					return err
+				}
+				if own := !b.incoming && !strings.HasSuffix(b.subject, "."+message.MethodResult) && !strings.HasSuffix(b.subject, "."+message.MethodErrorLog); own {
+					ids = append(ids, uuid.UUID(k))
+					return nil
+				}
+				continue
+			}
+			if s := uuid.UUID(k).String(); strings.HasPrefix(s, key) || strings.HasSuffix(s, key) {
+				ids = append(ids, uuid.UUID(k))
+			}
+		}
+		return nil
+	})
+	if err == nil && len(ids) == 0 {
+		err = fmt.Errorf("%w: %q", ErrNotFound, key)
+	}
+	return ids, err
+}
+
+// PlaceOf tells on which subject and at which place an own message stands.
+func (db *DB) PlaceOf(id uuid.UUID) (s string, p message.Place, incoming bool, err error) {
+	err = db.view(func(tx *bolt.Tx) error {
+		v := tx.Bucket(bucketMessages).Get(id[:])
+		if v == nil {
+			return fmt.Errorf("%w: %s", ErrNotFound, id)
+		}
+		b, err := decodeBody(id[:], v)
+		s, p, incoming = b.subject, b.place, b.incoming
+		return err
+	})
+	return s, p, incoming, err
+}

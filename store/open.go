@@ -1,0 +1,348 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/google/uuid"
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/steward-bus/steward/message"
+	"github.com/steward-bus/steward/subject"
+)
+
+// schema is the version of all that lies in the file. Open refuses a higher one.
+const schema = 1
+
+const openLimit = time.Minute // a damaged file may send a walk round in circles
+
+// Open opens the journal at path, or makes it. It verifies what it is going to
+// rely on, and fails with ErrLocked, ErrCorrupt, ErrNewer or ErrForeign instead
+// of starting with less than was there.
+func Open(path string, opts Options) (*DB, error) {
+	opts.Prefix = cmp.Or(opts.Prefix, subject.Prefix)
+	opts.HistoryAge = cmp.Or(opts.HistoryAge, 30*24*time.Hour)
+	opts.HistoryCount = cmp.Or(opts.HistoryCount, 1_000_000)
+	opts.InboxLimit = cmp.Or(opts.InboxLimit, 100_000)
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("open journal: %w", err)
+	}
+	b, err := openFile(abs)
+	if err != nil {
+		return nil, fmt.Errorf("open journal %s: %w", path, err)
+	}
+	db := &DB{opts: opts, bolt: b, path: abs, out: map[string]*outStat{}, inboxes: map[string]int{}}
+	db.space = diskSpace{dir: filepath.Dir(abs), min: opts.MinFree}
+	db.w = newWriter(b, opts.Observe)
+	if err := guarded(func() error { return db.load() }); err != nil {
+		return nil, errors.Join(fmt.Errorf("open journal %s: %w", path, err), b.Close())
+	}
+	go db.w.loop() // ended by Close
+	return db, nil
+}
+
+// openFile opens the bbolt file, which it makes under another name first: a
+// crash on the way must not leave an empty journal that looks like a good one.
+func openFile(path string) (b *bolt.DB, err error) {
+	fi, err := os.Stat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		if err := create(path); err != nil {
+			return nil, err
+		}
+	case err != nil:
+		return nil, err
+	case fi.Size() == 0:
+		return nil, fmt.Errorf("%w: it is empty; restore it from a backup, or move it away to begin without history", ErrCorrupt)
+	}
+	if err := checkLength(path); err != nil {
+		return nil, err
+	}
+	err = guarded(func() error {
+		b, err = bolt.Open(path, 0o600, boltOptions())
+		return err
+	})
+	if errors.Is(err, bolt.ErrTimeout) {
+		return nil, ErrLocked
+	}
+	if err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, os.ErrPermission) {
+		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return b, err
+}
+
+// boltOptions: the map freelist, kept in memory only, is five times as fast
+// after a drained backlog; opening walks the pages instead.
+func boltOptions() *bolt.Options {
+	return &bolt.Options{Timeout: time.Second, NoFreelistSync: true, FreelistType: bolt.FreelistMapType}
+}
+
+func create(path string) error {
+	tmp := path + ".new"
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	b, err := bolt.Open(tmp, 0o600, boltOptions())
+	if err != nil {
+		return err
+	}
+	err = b.Update(func(tx *bolt.Tx) error {
+		for _, name := range buckets {
+			if _, err := tx.CreateBucket(name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err = errors.Join(err, b.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path)) // bbolt does not
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// checkLength refuses a file that ends before the last page that its header
+// speaks of: bbolt would map it all the same, and the kernel would end us with a
+// signal. A meta page holds, after a page header of 16 bytes, magic, version,
+// page size and flags of 4 bytes each, root and its sequence, freelist, and the
+// number of pages in use, of 8 each.
+func checkLength(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	const magic, head = 0xED0CDAED, 16
+	first := make([]byte, 4096)
+	if _, err := f.ReadAt(first, 0); err != nil {
+		return fmt.Errorf("%w: it is shorter than its header; restore it from a backup", ErrCorrupt)
+	}
+	size := int64(os.Getpagesize())
+	if binary.LittleEndian.Uint32(first[head:]) == magic {
+		size = int64(binary.LittleEndian.Uint32(first[head+8:]))
+	}
+	for _, at := range []int64{0, size} {
+		page := make([]byte, 80)
+		if _, err := f.ReadAt(page, at); err != nil || binary.LittleEndian.Uint32(page[head:]) != magic {
+			continue
+		}
+		if pages := int64(binary.LittleEndian.Uint64(page[head+40:])); pages > 0 && size > 0 && pages*size > fi.Size() && pages < 1<<40 {
+			return fmt.Errorf("%w: it has %d bytes where its header speaks of %d; restore it from a backup, or move it away to begin without history", ErrCorrupt, fi.Size(), pages*size)
+		}
+	}
+	return nil
+}
+
+// guarded runs f, and turns what a damaged file makes it do into an error: a
+// panic, an access beyond the map, a walk that does not end.
+func guarded(f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+		defer func() {
+			if v := recover(); v != nil {
+				done <- fmt.Errorf("%w: %v; `steward store check` tells more", ErrCorrupt, v)
+			}
+		}()
+		done <- f()
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(openLimit):
+		return fmt.Errorf("%w: reading it did not end within %s; `steward store check` tells more", ErrCorrupt, openLimit)
+	}
+}
+
+// Names in bucketMeta.
+var (
+	keySchema = []byte("schema")
+	keyNode   = []byte("node")
+	keyID     = []byte("id")
+	keyEpoch  = []byte("epoch")
+	keyHome   = []byte("home") // device and inode that the journal was made in
+)
+
+// load settles who this journal is and counts what waits in it.
+func (db *DB) load() error {
+	err := db.bolt.Update(func(tx *bolt.Tx) error {
+		for _, name := range buckets {
+			if tx.Bucket(name) == nil {
+				return fmt.Errorf("%w: it has no bucket %q: it is no journal of steward, or was cut", ErrCorrupt, name)
+			}
+		}
+		return db.identify(tx)
+	})
+	if err != nil {
+		return err
+	}
+	return db.bolt.View(func(tx *bolt.Tx) error {
+		if err := db.countOutbox(tx); err != nil {
+			return err
+		}
+		if err := db.countInbox(tx); err != nil {
+			return err
+		}
+		if err := verifySmall(tx); err != nil {
+			return err
+		}
+		if k, _ := tx.Bucket(bucketMessages).Cursor().Last(); len(k) == 16 {
+			copy(db.lastID[:], k)
+		}
+		db.ended = tx.Bucket(bucketStates).Stats().KeyN
+		return nil
+	})
+}
+
+func (db *DB) identify(tx *bolt.Tx) error {
+	meta := tx.Bucket(bucketMeta)
+	get := func(key []byte) ([]byte, error) {
+		v := meta.Get(key)
+		if v == nil {
+			return nil, nil
+		}
+		return unseal(bucketMeta, key, v)
+	}
+	values := map[string][]byte{}
+	for _, key := range [][]byte{keySchema, keyNode, keyID, keyEpoch, keyHome} {
+		v, err := get(key)
+		if err != nil {
+			return err
+		}
+		values[string(key)] = v
+	}
+	home, err := homeOf(db.path)
+	if err != nil {
+		return err
+	}
+	switch v := values["schema"]; {
+	case v == nil && meta.Stats().KeyN > 0:
+		return fmt.Errorf("%w: its schema version is gone", ErrCorrupt)
+	case v != nil && (len(v) != 1 || v[0] > schema):
+		return fmt.Errorf("%w (schema %d, this one knows %d)", ErrNewer, v, schema)
+	}
+	if v := values["node"]; v != nil && db.opts.Node != "" && string(v) != db.opts.Node {
+		return fmt.Errorf("%w: it is %q's, this node is %q: give each node its own data folder", ErrForeign, v, db.opts.Node)
+	}
+	db.opts.Node = cmp.Or(db.opts.Node, string(values["node"]))
+	db.copy = values["home"] != nil && !bytes.Equal(values["home"], home)
+	if copy(db.id[:], values["id"]); db.id == uuid.Nil || db.copy {
+		db.id = uuid.New()
+	}
+	var last uuid.UUID
+	copy(last[:], values["epoch"])
+	if db.epoch = uuid.Must(uuid.NewV7()); bytes.Compare(db.epoch[:], last[:]) <= 0 {
+		db.epoch = next(last)
+	}
+	for _, kv := range [][2][]byte{{keySchema, {schema}}, {keyNode, []byte(db.opts.Node)}, {keyID, db.id[:]}, {keyEpoch, db.epoch[:]}, {keyHome, home}} {
+		if err := meta.Put(kv[0], seal(kv[0], kv[1])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// homeOf is where a file lives: its device and inode.
+func homeOf(path string) ([]byte, error) {
+	fi, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	if !ok {
+		return []byte(path), nil
+	}
+	return fmt.Appendf(nil, "%d/%d", st.Dev, st.Ino), nil
+}
+
+func (db *DB) countOutbox(tx *bolt.Tx) error {
+	out, roads := tx.Bucket(bucketOutbox), tx.Bucket(bucketRoads)
+	return out.ForEachBucket(func(name []byte) error {
+		o := db.stat(string(name))
+		if v := roads.Get(name); v != nil {
+			r, err := decodeRoad(name, v)
+			if err != nil {
+				return err
+			}
+			o.acked, o.store = r.acked, r.store
+		}
+		return out.Bucket(name).ForEach(func(k, v []byte) error {
+			s, err := decodeSlot(k, v)
+			if err != nil {
+				return err
+			}
+			db.count(o, readPlace(k), s, 1)
+			return nil
+		})
+	})
+}
+
+// count keeps the numbers of a subject; n is 1 for an entry that came, -1 for
+// one that went.
+func (db *DB) count(o *outStat, p message.Place, s slot, n int) {
+	switch {
+	case s.void && n > 0:
+		o.voids[p] = true
+	case s.void:
+		delete(o.voids, p)
+	case p.Compare(o.acked) > 0:
+		o.waiting += n
+	default:
+		o.awaiting += n
+	}
+}
+
+func (db *DB) countInbox(tx *bolt.Tx) error {
+	in := tx.Bucket(bucketInbox)
+	return in.ForEachBucket(func(name []byte) error {
+		n := 0
+		err := in.Bucket(name).ForEach(func(k, v []byte) error {
+			n++
+			_, err := decodePending(k, v)
+			return err
+		})
+		db.inbox += n
+		if n > 0 {
+			db.inboxes[string(name)] = n
+		}
+		return err
+	})
+}
+
+// verifySmall checks every record of the buckets that do not grow with traffic;
+// those that do are checked as they are read, and by `steward store check`.
+func verifySmall(tx *bolt.Tx) error {
+	for _, name := range [][]byte{bucketRoads, bucketLanes, bucketFences, bucketPeers, bucketNotes} {
+		err := tx.Bucket(name).ForEach(func(k, v []byte) error {
+			_, err := unseal(name, k, v)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

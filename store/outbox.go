@@ -1,0 +1,698 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/steward-bus/steward/ack"
+	"github.com/steward-bus/steward/message"
+	"github.com/steward-bus/steward/subject"
+)
+
+// Note is a value that another part of the node keeps in the same transaction
+// as the messages that it goes with: how far a file was read, say. A nil Value
+// deletes it.
+type Note struct {
+	Key   string
+	Value []byte
+}
+
+// Accept promises to deliver ms, in this order, and keeps notes, all or nothing.
+// When it returns nil, that survives a crash. Fresh must have been called on each
+// message; Accept gives it its place. ErrFull: nothing was accepted, try later.
+func (db *DB) Accept(_ context.Context, ms []*message.Message, byFile bool, notes ...Note) error {
+	if len(ms) > 0 && db.space.Low() {
+		return ErrFull
+	}
+	events := make([][]byte, len(ms))
+	for i, m := range ms {
+		m.Place.Epoch = db.epoch
+		var err error
+		if events[i], err = m.Encode(db.opts.Prefix); err != nil {
+			return err
+		}
+	}
+	return db.w.do(func(tx *bolt.Tx) error {
+		if err := db.putOut(tx, ms, events, byFile); err != nil {
+			return err
+		}
+		return putNotes(tx, notes)
+	}, func() { db.countNew(ms) })
+}
+
+// putOut assigns places, in order, and fills the outbox.
+func (db *DB) putOut(tx *bolt.Tx, ms []*message.Message, events [][]byte, byFile bool) error {
+	bodies, out := tx.Bucket(bucketMessages), tx.Bucket(bucketOutbox)
+	bodies.FillPercent = 0.9 // keys come in order
+	for i, m := range ms {
+		seq, err := out.NextSequence()
+		if err != nil {
+			return err
+		}
+		m.Place = message.Place{Epoch: db.epoch, Seq: seq}
+		message.Stamp(events[i], m.Place)
+		name := m.Subject(db.opts.Prefix).String()
+		queue := out.Bucket([]byte(name))
+		if queue == nil {
+			if queue, err = out.CreateBucket([]byte(name)); err != nil {
+				return err
+			}
+		}
+		queue.FillPercent = 0.9
+		id, key := m.ID, placeKey(m.Place)
+		if err := bodies.Put(id[:], body{byFile: byFile, place: m.Place, subject: name, event: events[i]}.encode(id[:])); err != nil {
+			return err
+		}
+		if err := queue.Put(key, slotOf(m).encode(key)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func slotOf(m *message.Message) slot {
+	return slot{
+		id: m.ID, rerun: m.OnUnknown == message.Rerun, command: m.Kind.Command(), noAck: !m.Kind.Acked(),
+		expires: m.Expires, ackTimeout: m.AckTimeout, retries: uint32(m.Retries),
+	}
+}
+
+func (db *DB) countNew(ms []*message.Message) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	for _, m := range ms {
+		db.stat(m.Subject(db.opts.Prefix).String()).waiting++
+	}
+	db.accepted += uint64(len(ms))
+}
+
+// Entry is a message that waits in an outbox.
+type Entry struct {
+	ID         uuid.UUID
+	Place      message.Place
+	Void       bool // given up: what travels is a void in its place
+	NoAck      bool
+	Command    bool
+	Expires    time.Time
+	AckTimeout time.Duration // 0: the node's default
+	Retries    int           // 0: the node's default
+	Event      []byte        // as it goes over the wire
+}
+
+// Next reads what waits for subject s: voids of messages that were acked before,
+// then a prefix of what has no ack, in order, up to count messages and size
+// bytes (but at least one).
+func (db *DB) Next(s subject.Subject, count, size int) (entries []Entry, err error) {
+	name := s.String()
+	db.mu.Lock()
+	o := db.stat(name)
+	acked, from := o.acked, o.acked
+	for p := range o.voids {
+		if p.Compare(from) < 0 {
+			from = p
+		}
+	}
+	db.mu.Unlock()
+	err = db.view(func(tx *bolt.Tx) error {
+		queue := tx.Bucket(bucketOutbox).Bucket([]byte(name))
+		if queue == nil {
+			return nil
+		}
+		bodies, c := tx.Bucket(bucketMessages), queue.Cursor()
+		for k, v := c.Seek(placeKey(from)); k != nil && len(entries) < count; k, v = c.Next() {
+			sl, err := decodeSlot(k, v)
+			if err != nil {
+				return err
+			}
+			e := Entry{
+				ID: sl.id, Place: readPlace(k), Void: sl.void, NoAck: sl.noAck, Command: sl.command,
+				Expires: sl.expires, AckTimeout: sl.ackTimeout, Retries: int(sl.retries),
+			}
+			if e.Place.Compare(acked) <= 0 && !e.Void {
+				continue // it has its ack, and waits for its result
+			}
+			if e.Void {
+				e.Event = message.EncodeVoid(db.opts.Prefix, e.ID, e.Place, db.opts.Node)
+			} else {
+				b, err := decodeBody(sl.id[:], bodies.Get(sl.id[:]))
+				if err != nil {
+					return err
+				}
+				e.Event = bytes.Clone(b.event)
+			}
+			if size -= len(e.Event) + 1; size < 0 && len(entries) > 0 {
+				return nil
+			}
+			entries = append(entries, e)
+		}
+		return nil
+	})
+	return entries, err
+}
+
+// Subjects lists the subjects with something to send, and those that only wait
+// for results.
+func (db *DB) Subjects() (waiting, awaiting []subject.Subject) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	for name, o := range db.out {
+		s, err := subject.Parse(name)
+		if err != nil {
+			continue
+		}
+		if o.waiting+len(o.voids) > 0 {
+			waiting = append(waiting, s)
+		} else if o.awaiting > 0 {
+			awaiting = append(awaiting, s)
+		}
+	}
+	return waiting, awaiting
+}
+
+// Road is what the sender of a batch tells of itself.
+type Road struct {
+	Store   uuid.UUID     // receiver store that the batch is for; Nil: not met yet
+	Settled message.Place // the sender holds all acks up to here, durably
+}
+
+// RoadOf is what a batch for s must say.
+func (db *DB) RoadOf(s subject.Subject) Road {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	o := db.stat(s.String())
+	return Road{o.store, o.acked}
+}
+
+// Attempting tells that messages of s up to p may have been sent from now on.
+// It need not be durable: what an opening finds waiting counts as attempted.
+func (db *DB) Attempting(s subject.Subject, p message.Place) (before message.Place) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	o := db.stat(s.String())
+	if before = o.attempted; p.Compare(before) > 0 {
+		o.attempted = p
+	}
+	return before
+}
+
+// NotAttempted takes back Attempting: the broker knew of nobody who listens.
+func (db *DB) NotAttempted(s subject.Subject, before message.Place) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.stat(s.String()).attempted = before
+}
+
+func (db *DB) mayHaveBeenSent(o *outStat, p message.Place) bool {
+	return p.Epoch != db.epoch || p.Compare(o.attempted) <= 0
+}
+
+// Answer is a receiver's ack for an entry.
+type Answer struct {
+	ID       uuid.UUID
+	Place    message.Place
+	Ack      ack.Ack
+	Attempts int
+}
+
+// Settled is a message that got its outcome in a transaction.
+type Settled struct {
+	ID      uuid.UUID
+	Subject string
+	Outcome ack.Outcome
+	Reason  string
+}
+
+// Acked keeps what the receiver answered, in the order of the batch. Events and
+// refused messages end here; a command goes on until its result comes. patient
+// says that the commit may wait for company; then nothing is returned and done
+// (which may be nil) is called with what ended, on the writer's goroutine.
+func (db *DB) Acked(s subject.Subject, answers []Answer, patient bool, done func([]Settled)) error {
+	name := s.String()
+	var t tally
+	var last message.Place
+	run := func(tx *bolt.Tx) error {
+		t, last = tally{}, message.Place{}
+		queue := tx.Bucket(bucketOutbox).Bucket([]byte(name))
+		if queue == nil {
+			return nil
+		}
+		r, err := getRoad(tx, name)
+		if err != nil {
+			return err
+		}
+		for _, a := range answers {
+			if err := db.answered(tx, queue, s, a, &t); err != nil {
+				return err
+			}
+			if a.Place.Compare(r.acked) > 0 {
+				r.acked = a.Place
+			}
+		}
+		last = r.acked
+		return tx.Bucket(bucketRoads).Put([]byte(name), r.encode([]byte(name)))
+	}
+	then := func() {
+		db.mu.Lock()
+		db.advance(name, last, t)
+		db.mu.Unlock()
+		db.changed(t.ids)
+		if done != nil {
+			done(t.ended)
+		}
+	}
+	if patient {
+		db.w.later(run, then)
+		return nil
+	}
+	return db.w.do(run, then)
+}
+
+// tally is what a transaction changed, for the numbers that live in memory.
+type tally struct {
+	gone  []goneEntry // entries that left an outbox
+	kept  []goneEntry // entries that stay, now below the mark
+	ended []Settled
+	ids   []uuid.UUID
+	flag  []goneEntry // entries that became voids
+}
+
+type goneEntry struct {
+	subject string
+	place   message.Place
+	slot    slot
+}
+
+// advance applies a tally and a new mark to the numbers; mu is held.
+func (db *DB) advance(name string, last message.Place, t tally) {
+	o := db.stat(name)
+	db.subtract(t)
+	for _, k := range t.kept {
+		switch {
+		case k.slot.void:
+			delete(o.voids, k.place)
+			o.awaiting++
+		case k.place.Compare(o.acked) > 0:
+			o.waiting--
+			o.awaiting++
+		}
+	}
+	if last.Compare(o.acked) > 0 {
+		o.acked = last
+	}
+}
+
+// subtract applies what left outboxes; mu is held.
+func (db *DB) subtract(t tally) {
+	for _, g := range t.gone {
+		db.count(db.stat(g.subject), g.place, g.slot, -1)
+	}
+	for _, f := range t.flag {
+		o := db.stat(f.subject)
+		if f.place.Compare(o.acked) > 0 {
+			o.waiting--
+		} else {
+			o.awaiting--
+		}
+		o.voids[f.place] = true
+	}
+	db.ended += len(t.ended)
+}
+
+func (db *DB) changed(ids []uuid.UUID) {
+	if db.opts.Changed != nil && len(ids) > 0 {
+		db.opts.Changed(ids)
+	}
+}
+
+// answered decides what one ack means for the message at its place.
+func (db *DB) answered(tx *bolt.Tx, queue *bolt.Bucket, s subject.Subject, a Answer, t *tally) error {
+	key := placeKey(a.Place)
+	v := queue.Get(key)
+	if v == nil {
+		return nil // it ended already: its result was faster than its ack
+	}
+	sl, err := decodeSlot(key, v)
+	if err != nil {
+		return err
+	}
+	st, _, err := getStatus(tx, a.ID)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	st.attempts = max(st.attempts, uint64(a.Attempts))
+	entry := goneEntry{s.String(), a.Place, sl}
+	switch a.Ack.Verdict {
+	case ack.Accepted:
+		st.delivered = orTime(st.delivered, now)
+		if sl.command && !sl.noAck {
+			if st.state != Ended {
+				st.state = StateTaken
+			}
+			if sl.void { // too late to give it up: its own outcome will come
+				sl.void = false
+				if err := queue.Put(key, sl.encode(key)); err != nil {
+					return err
+				}
+			}
+			t.kept = append(t.kept, entry)
+			t.ids = append(t.ids, a.ID)
+			return putStatus(tx, a.ID, st)
+		}
+		st.outcome, st.reason = ack.Delivered, ""
+	case ack.Rejected:
+		st.outcome, st.reason = ack.RejectedEnd, a.Ack.Reason
+	case ack.Voided:
+		st.outcome = st.wanted
+		if st.outcome == "" {
+			st.outcome = ack.Cancelled
+		}
+	case ack.SentOut:
+		st.outcome = ack.Sent
+	default: // stale, or a word of a later version
+		st.outcome = ack.Unknown
+		st.reason = "the receiver decided on a later message of this subject and does not remember this one: one of the two journals was restored or lost"
+	}
+	return db.end(tx, queue, entry, st, now, t)
+}
+
+// end records an outcome and takes the message out of its outbox.
+func (db *DB) end(tx *bolt.Tx, queue *bolt.Bucket, g goneEntry, st status, now time.Time, t *tally) error {
+	st.state, st.ended = Ended, now
+	if err := putStatus(tx, g.slot.id, st); err != nil {
+		return err
+	}
+	t.gone = append(t.gone, g)
+	t.ended = append(t.ended, Settled{g.slot.id, g.subject, st.outcome, st.reason})
+	t.ids = append(t.ids, g.slot.id)
+	return queue.Delete(placeKey(g.place))
+}
+
+// GiveUp ends messages of s that their sender no longer wants delivered: as
+// outcome where no attempt of them can have been accepted; else as unknown, and
+// a void travels in their place, whose ack may still tell that it came in time.
+// A cancelled one is not unknown yet: it waits for that ack. What has its ack
+// already is left alone, unless it is to be cancelled.
+func (db *DB) GiveUp(s subject.Subject, places []message.Place, outcome ack.Outcome, reason string) ([]Settled, error) {
+	name := s.String()
+	var t tally
+	err := db.w.do(func(tx *bolt.Tx) error {
+		t = tally{}
+		queue := tx.Bucket(bucketOutbox).Bucket([]byte(name))
+		if queue == nil {
+			return nil
+		}
+		r, err := getRoad(tx, name)
+		if err != nil {
+			return err
+		}
+		for _, p := range places {
+			if err := db.giveUp(tx, queue, r, name, p, outcome, reason, &t); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, func() {
+		db.mu.Lock()
+		db.subtract(t)
+		db.mu.Unlock()
+		db.changed(t.ids)
+	})
+	return t.ended, err
+}
+
+func (db *DB) giveUp(tx *bolt.Tx, queue *bolt.Bucket, r road, name string, p message.Place, outcome ack.Outcome, reason string, t *tally) error {
+	key := placeKey(p)
+	v := queue.Get(key)
+	if v == nil {
+		return nil
+	}
+	sl, err := decodeSlot(key, v)
+	if err != nil || sl.void {
+		return err
+	}
+	acked := p.Compare(r.acked) <= 0
+	if acked && outcome != ack.Cancelled {
+		return nil
+	}
+	st, _, err := getStatus(tx, sl.id)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	g := goneEntry{name, p, sl}
+	db.mu.Lock()
+	sent := acked || db.mayHaveBeenSent(db.stat(name), p)
+	db.mu.Unlock()
+	if !sent {
+		st.outcome, st.reason = outcome, reason
+		return db.end(tx, queue, g, st, now, t)
+	}
+	st.wanted = outcome
+	if outcome == ack.Cancelled {
+		st.state = Cancelling
+	} else {
+		st.state, st.outcome, st.ended = Ended, ack.Unknown, now
+		st.reason = reason + ", but an attempt may have arrived; the receiver will be asked"
+		t.ended = append(t.ended, Settled{sl.id, name, ack.Unknown, st.reason})
+	}
+	if err := putStatus(tx, sl.id, st); err != nil {
+		return err
+	}
+	t.ids = append(t.ids, sl.id)
+	t.flag = append(t.flag, g)
+	sl.void = true
+	return queue.Put(key, sl.encode(key))
+}
+
+// Met keeps which receiver store answers on s. If it is another one than before,
+// whatever may have been sent to the old one ends as unknown, since the new one
+// cannot know of it; what asked for a rerun goes on, and so does what was never
+// sent.
+func (db *DB) Met(s subject.Subject, store uuid.UUID) ([]Settled, error) {
+	name := s.String()
+	var t tally
+	var r road
+	err := db.w.do(func(tx *bolt.Tx) error {
+		t = tally{}
+		var err error
+		if r, err = getRoad(tx, name); err != nil || r.store == store {
+			return err
+		}
+		if queue := tx.Bucket(bucketOutbox).Bucket([]byte(name)); queue != nil && r.store != uuid.Nil {
+			if r.acked, err = db.lostReceiver(tx, queue, name, r, &t); err != nil {
+				return err
+			}
+		}
+		r.store = store
+		return tx.Bucket(bucketRoads).Put([]byte(name), r.encode([]byte(name)))
+	}, func() {
+		db.mu.Lock()
+		db.subtract(t)
+		o := db.stat(name)
+		o.store = store
+		if r.acked != o.acked { // reruns go out once more
+			o.acked = r.acked
+			o.waiting, o.awaiting = o.waiting+o.awaiting, 0
+		}
+		db.mu.Unlock()
+		db.changed(t.ids)
+	})
+	return t.ended, err
+}
+
+// lostReceiver returns the place up to which nothing is left to send.
+func (db *DB) lostReceiver(tx *bolt.Tx, queue *bolt.Bucket, name string, r road, t *tally) (message.Place, error) {
+	db.mu.Lock()
+	attempted := *db.stat(name)
+	db.mu.Unlock()
+	type found struct {
+		p  message.Place
+		sl slot
+	}
+	var sent []found
+	err := queue.ForEach(func(k, v []byte) error {
+		sl, err := decodeSlot(k, v)
+		if p := readPlace(k); err == nil && (p.Compare(r.acked) <= 0 || db.mayHaveBeenSent(&attempted, p)) {
+			sent = append(sent, found{p, sl})
+		}
+		return err
+	})
+	if err != nil {
+		return r.acked, err
+	}
+	acked, now := r.acked, time.Now()
+	for _, f := range sent {
+		if f.sl.rerun && !f.sl.void {
+			if f.p.Compare(acked) <= 0 {
+				acked = before(f.p)
+			}
+			continue
+		}
+		st, _, err := getStatus(tx, f.sl.id)
+		if err != nil {
+			return acked, err
+		}
+		st.outcome = ack.Unknown
+		st.reason = "the receiver's journal was lost or replaced after an attempt to deliver this"
+		if err := db.end(tx, queue, goneEntry{name, f.p, f.sl}, st, now, t); err != nil {
+			return acked, err
+		}
+	}
+	return acked, nil
+}
+
+func before(p message.Place) message.Place {
+	if p.Seq > 0 {
+		p.Seq--
+	}
+	return p
+}
+
+// Expired lists what waits on subjects beyond its lifetime, at most limit of it.
+// It reads the whole outbox, a million entries in well under a second.
+func (db *DB) Expired(now time.Time, limit int) (map[subject.Subject][]message.Place, error) {
+	found, n := map[subject.Subject][]message.Place{}, 0
+	err := db.view(func(tx *bolt.Tx) error {
+		out := tx.Bucket(bucketOutbox)
+		return out.ForEachBucket(func(name []byte) error {
+			s, err := subject.Parse(string(name))
+			if err != nil {
+				return err
+			}
+			r, err := getRoad(tx, string(name))
+			if err != nil {
+				return err
+			}
+			c := out.Bucket(name).Cursor()
+			for k, v := c.Seek(placeKey(r.acked)); k != nil && n < limit; k, v = c.Next() {
+				sl, err := decodeSlot(k, v)
+				if err != nil {
+					return err
+				}
+				if p := readPlace(k); p.Compare(r.acked) > 0 && !sl.void && now.After(sl.expires) {
+					found[s] = append(found[s], p)
+					n++
+				}
+			}
+			return nil
+		})
+	})
+	return found, err
+}
+
+// Overdue is a command that was delivered and whose result has not come.
+type Overdue struct {
+	ID      uuid.UUID
+	Place   message.Place
+	Expires time.Time
+}
+
+// AwaitingResults lists the oldest commands of s that have their ack and no result.
+func (db *DB) AwaitingResults(s subject.Subject, limit int) (list []Overdue, err error) {
+	name := s.String()
+	err = db.view(func(tx *bolt.Tx) error {
+		r, err := getRoad(tx, name)
+		queue := tx.Bucket(bucketOutbox).Bucket([]byte(name))
+		if err != nil || queue == nil {
+			return err
+		}
+		c := queue.Cursor()
+		for k, v := c.First(); k != nil && len(list) < limit; k, v = c.Next() {
+			p := readPlace(k)
+			if p.Compare(r.acked) > 0 {
+				return nil
+			}
+			sl, err := decodeSlot(k, v)
+			if err != nil {
+				return err
+			}
+			if !sl.void {
+				list = append(list, Overdue{sl.id, p, sl.expires})
+			}
+		}
+		return nil
+	})
+	return list, err
+}
+
+// Lost ends commands whose receiver, asked, has no trace of them, or whose
+// result did not come in all its time.
+func (db *DB) Lost(s subject.Subject, places []message.Place, reason string) ([]Settled, error) {
+	name := s.String()
+	var t tally
+	err := db.w.do(func(tx *bolt.Tx) error {
+		t = tally{}
+		queue := tx.Bucket(bucketOutbox).Bucket([]byte(name))
+		if queue == nil {
+			return nil
+		}
+		for _, p := range places {
+			v := queue.Get(placeKey(p))
+			if v == nil {
+				continue
+			}
+			sl, err := decodeSlot(placeKey(p), v)
+			if err != nil {
+				return err
+			}
+			st, _, err := getStatus(tx, sl.id)
+			if err != nil {
+				return err
+			}
+			st.outcome, st.reason = ack.Unknown, reason
+			if err := db.end(tx, queue, goneEntry{name, p, sl}, st, time.Now(), &t); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, func() {
+		db.mu.Lock()
+		db.subtract(t)
+		db.mu.Unlock()
+		db.changed(t.ids)
+	})
+	return t.ended, err
+}
+
+// Refuse ends a message as rejected by its own node: it can never be sent.
+func (db *DB) Refuse(s subject.Subject, e Entry, reason string) ([]Settled, error) {
+	var ended []Settled
+	err := db.Acked(s, []Answer{{ID: e.ID, Place: e.Place, Ack: ack.Ack{Verdict: ack.Rejected, Reason: reason}}}, false,
+		func(list []Settled) { ended = list })
+	return ended, err
+}
+
+func getRoad(tx *bolt.Tx, name string) (road, error) {
+	v := tx.Bucket(bucketRoads).Get([]byte(name))
+	if v == nil {
+		return road{}, nil
+	}
+	return decodeRoad([]byte(name), v)
+}
+
+func getStatus(tx *bolt.Tx, id uuid.UUID) (st status, found bool, err error) {
+	v := tx.Bucket(bucketStates).Get(id[:])
+	if v == nil {
+		return st, false, nil
+	}
+	st, err = decodeStatus(id[:], v)
+	return st, true, err
+}
+
+func putStatus(tx *bolt.Tx, id uuid.UUID, st status) error {
+	b := tx.Bucket(bucketStates)
+	b.FillPercent = 0.9
+	return b.Put(id[:], st.encode(id[:]))
+}
+
+func orTime(t, now time.Time) time.Time {
+	if t.IsZero() {
+		return now
+	}
+	return t
+}
