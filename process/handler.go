@@ -39,6 +39,8 @@ type Method struct {
 	// Repeatable says that running a message again after a crash does no harm, so
 	// that no "started" need be on disk before it runs.
 	Repeatable bool
+	// Replies says that also an event has a result, which goes back as a new event.
+	Replies bool
 	// Concurrent is how many messages of one subject run at once; up to 1 they run
 	// one at a time, in order, for each sender.
 	Concurrent int

@@ -105,12 +105,17 @@ type Entry struct {
 
 // Next reads what waits for subject s: voids of messages that were acked before,
 // then a prefix of what has no ack, in order, up to count messages and size
-// bytes (but at least one).
-func (db *DB) Next(s subject.Subject, count, size int) (entries []Entry, err error) {
+// bytes (but at least one). Messages up to after have been answered, by acks
+// whose commit may still be on its way.
+func (db *DB) Next(s subject.Subject, after message.Place, count, size int) (entries []Entry, err error) {
 	name := s.String()
 	db.mu.Lock()
 	o := db.stat(name)
-	acked, from := o.acked, o.acked
+	acked := o.acked
+	if after.Compare(acked) > 0 {
+		acked = after
+	}
+	from := acked
 	for p := range o.voids {
 		if p.Compare(from) < 0 {
 			from = p

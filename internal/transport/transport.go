@@ -1,0 +1,154 @@
+// Package transport carries requests over NATS: a connection that never gives
+// up, and a broker for whoever has none.
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Errors of Request and Publish that tell what certainly did not happen.
+var (
+	ErrNobody  = errors.New("nobody listens on the subject")
+	ErrOffline = errors.New("not connected to a broker")
+)
+
+// Conn is a connection to a broker, or the wish for one: it connects when it
+// can, and again whenever it was lost. All methods may be called concurrently.
+type Conn struct {
+	nc      *nats.Conn
+	payload atomic.Int64
+	lastErr atomic.Value // string
+}
+
+// Config says where to connect and whom to tell.
+type Config struct {
+	URLs    string // comma-separated
+	Name    string // shown by the broker's monitoring
+	Changed func(connected bool, err error)
+	Options []nats.Option // the last word: credentials, or an in-process server
+}
+
+// Dial returns at once; the connection comes when the broker does. It fails only
+// on options that no broker could satisfy.
+func Dial(cfg Config) (*Conn, error) {
+	c := &Conn{}
+	changed := func(on bool, err error) {
+		if on {
+			c.payload.Store(c.nc.MaxPayload())
+		}
+		if err != nil {
+			c.lastErr.Store(err.Error())
+		}
+		if cfg.Changed != nil {
+			cfg.Changed(on, err)
+		}
+	}
+	ready := make(chan struct{}) // callbacks wait until nc is set
+	opts := append([]nats.Option{
+		nats.Name(cfg.Name), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true),
+		nats.ReconnectBufSize(-1), // a publish while disconnected fails instead of hiding in memory
+		nats.PingInterval(15 * time.Second), nats.MaxPingsOutstanding(2),
+		nats.ReconnectWait(time.Second), nats.ReconnectJitter(time.Second, time.Second),
+		nats.ConnectHandler(func(*nats.Conn) { <-ready; changed(true, nil) }),
+		nats.ReconnectHandler(func(*nats.Conn) { <-ready; changed(true, nil) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { <-ready; changed(false, err) }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { <-ready; c.lastErr.Store(err.Error()) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { <-ready; c.lastErr.Store(err.Error()) }),
+	}, cfg.Options...)
+	nc, err := nats.Connect(cfg.URLs, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", cfg.URLs, err)
+	}
+	c.nc = nc
+	if nc.IsConnected() {
+		c.payload.Store(nc.MaxPayload())
+	}
+	close(ready)
+	return c, nil
+}
+
+// Connected reports whether a broker answers.
+func (c *Conn) Connected() bool { return c.nc.IsConnected() }
+
+// URL is the broker's, while connected.
+func (c *Conn) URL() string { return c.nc.ConnectedUrlRedacted() }
+
+// LastError is what the connection met with last, or "".
+func (c *Conn) LastError() string {
+	s, _ := c.lastErr.Load().(string)
+	return s
+}
+
+// MaxPayload is the broker's limit for one message in bytes, head included; 0
+// until the first connection.
+func (c *Conn) MaxPayload() int { return int(c.payload.Load()) }
+
+// Request sends data to s and waits for the answer until ctx ends.
+func (c *Conn) Request(ctx context.Context, s string, header map[string][]string, data []byte) ([]byte, error) {
+	if !c.nc.IsConnected() {
+		return nil, ErrOffline
+	}
+	m, err := c.nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: s, Header: header, Data: data})
+	switch {
+	case errors.Is(err, nats.ErrNoResponders):
+		return nil, ErrNobody
+	case errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionReconnecting):
+		return nil, ErrOffline
+	case err != nil:
+		return nil, fmt.Errorf("request on %s: %w", s, err)
+	}
+	return m.Data, nil
+}
+
+// Publish sends data to s and returns when the broker has it.
+func (c *Conn) Publish(ctx context.Context, s string, header map[string][]string, data []byte) error {
+	if !c.nc.IsConnected() {
+		return ErrOffline
+	}
+	if err := c.nc.PublishMsg(&nats.Msg{Subject: s, Header: header, Data: data}); err != nil {
+		return fmt.Errorf("publish on %s: %w", s, err)
+	}
+	if err := c.nc.FlushWithContext(ctx); err != nil {
+		return fmt.Errorf("publish on %s: %w", s, err)
+	}
+	return nil
+}
+
+// Received is a message that came in. Respond is nil if nobody waits.
+type Received struct {
+	Subject string
+	Header  map[string][]string
+	Data    []byte
+	Respond func([]byte) error
+}
+
+// Subscribe calls f, one message at a time and in order, for what comes on s,
+// until the connection is closed. f must not block.
+func (c *Conn) Subscribe(s string, f func(Received)) error {
+	sub, err := c.nc.Subscribe(s, func(m *nats.Msg) {
+		r := Received{Subject: m.Subject, Header: m.Header, Data: m.Data}
+		if m.Reply != "" {
+			r.Respond = func(b []byte) error { return c.nc.Publish(m.Reply, b) }
+		}
+		f(r)
+	})
+	if err == nil {
+		err = sub.SetPendingLimits(8192, 256<<20)
+	}
+	if err != nil {
+		return fmt.Errorf("subscribe to %s: %w", s, err)
+	}
+	return nil
+}
+
+// Flush returns when the broker has handled all that was sent before.
+func (c *Conn) Flush(ctx context.Context) error { return c.nc.FlushWithContext(ctx) }
+
+// Close ends the connection.
+func (c *Conn) Close() { c.nc.Close() }

@@ -1,0 +1,285 @@
+package process
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/google/uuid"
+
+	"github.com/steward-bus/steward/ack"
+	"github.com/steward-bus/steward/message"
+	"github.com/steward-bus/steward/store"
+	"github.com/steward-bus/steward/subject"
+)
+
+// Limits of a Subscriber.
+const (
+	requestQueue = 256 // requests that wait; more are not answered, and come again
+	foldRequests = 64  // requests decided in one transaction
+)
+
+// Subscriber takes what comes on one subject into the inbox and answers it. Set
+// the fields, then Run; Offer may be called concurrently.
+type Subscriber struct {
+	Subject subject.Subject
+	Node    string
+	Store   *store.DB
+	Method  *Method                 // nil: this node has no such method, and says so
+	Allow   func(from string) error // nil: everybody
+	Log     *slog.Logger
+	Work    func(store.Lane)                // a lane has something new
+	Settled func([]store.Settled)           // own commands whose result came
+	Refused func(store.Item, string)        // a message was rejected here
+	Requeue func(...*message.Message) error // results to be sent once more
+
+	in chan Request
+}
+
+// NewSubscriber makes s, whose fields are set, ready to Run.
+func NewSubscriber(s *Subscriber) *Subscriber {
+	s.in = make(chan Request, requestQueue)
+	return s
+}
+
+// Offer hands over a request. It never blocks: beyond the queue's bound the
+// request is dropped, which its sender takes for a lost one.
+func (s *Subscriber) Offer(r Request) bool {
+	select {
+	case s.in <- r:
+		return true
+	default:
+		return false
+	}
+}
+
+// Run takes requests until ctx ends.
+func (s *Subscriber) Run(ctx context.Context) error {
+	for {
+		var group []Request
+		select {
+		case r := <-s.in:
+			group = append(group, r)
+		case <-ctx.Done():
+			return nil
+		}
+	more:
+		for len(group) < foldRequests {
+			select {
+			case r := <-s.in:
+				group = append(group, r)
+			default:
+				break more
+			}
+		}
+		if err := s.take(ctx, group); err != nil {
+			return err
+		}
+	}
+}
+
+// take decides on requests of one or more senders, in one transaction, and then
+// answers them.
+func (s *Subscriber) take(ctx context.Context, group []Request) error {
+	var batches []store.Batch
+	var asked []Request
+	for _, r := range group {
+		switch b, err := s.read(r); {
+		case errors.Is(err, errPlain):
+			if err := s.plain(ctx, r); err != nil {
+				return err
+			}
+		case err != nil:
+			s.Log.Warn("a request that cannot be read", "subject", s.Subject, "err", err)
+			s.respond(r, answer{Store: s.Store.ID(), Error: err.Error()})
+		case r.get(headAsk) != "":
+			if err := s.tell(r, b); err != nil {
+				return err
+			}
+		default:
+			batches, asked = append(batches, b), append(asked, r)
+		}
+	}
+	if len(batches) == 0 {
+		return nil
+	}
+	got, err := s.Store.Receive(batches...)
+	if errors.Is(err, store.ErrFull) { // nothing was decided
+		for _, r := range asked {
+			s.respond(r, answer{Store: s.Store.ID(), Acks: []ack.Ack{{Verdict: ack.Busy, Reason: "the receiver's disk is full"}}})
+		}
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("receive on %s: %w", s.Subject, err)
+	}
+	for i, r := range asked {
+		s.respond(r, answerOf(got.Replies[i]))
+	}
+	for _, l := range got.Lanes {
+		s.Work(l)
+	}
+	if s.Settled != nil && len(got.Settled) > 0 {
+		s.Settled(got.Settled)
+	}
+	s.report(batches, got.Replies)
+	return nil
+}
+
+func (s *Subscriber) respond(r Request, a answer) {
+	if r.Respond == nil {
+		return
+	}
+	if err := r.Respond(a.encode()); err != nil {
+		s.Log.Debug("an answer was not sent", "subject", s.Subject, "err", err)
+	}
+}
+
+func (s *Subscriber) report(batches []store.Batch, replies []store.Reply) {
+	if s.Refused == nil {
+		return
+	}
+	for i, b := range batches {
+		for k, a := range replies[i].Acks {
+			if a.Verdict == ack.Rejected {
+				s.Refused(b.Items[k], a.Reason)
+			}
+		}
+	}
+}
+
+// errPlain is a request of a client that is no steward.
+var errPlain = errors.New("plain CloudEvent")
+
+func (s *Subscriber) read(r Request) (b store.Batch, err error) {
+	if r.get(headFrom) == "" {
+		return b, errPlain
+	}
+	if b, err = batchOf(r); err != nil || r.get(headAsk) != "" {
+		return b, err
+	}
+	events, err := message.Split(r.Data)
+	if err != nil {
+		return b, err
+	}
+	var last message.Place
+	for i, e := range events {
+		item, err := s.item(e, b.From)
+		if err != nil {
+			return b, fmt.Errorf("event %d: %w", i+1, err)
+		}
+		if item.Place.Compare(last) <= 0 {
+			return b, fmt.Errorf("event %d: places of a batch rise", i+1)
+		}
+		last = item.Place
+		b.Items = append(b.Items, item)
+	}
+	if !last.IsZero() && b.Settled.Compare(last) >= 0 && !b.Items[len(b.Items)-1].Void {
+		return b, errors.New("the sender claims to hold acks for what it sends")
+	}
+	return b, nil
+}
+
+// item reads an event and decides what can be decided without the journal.
+func (s *Subscriber) item(event []byte, from string) (item store.Item, err error) {
+	d, err := message.Decode(event, s.Subject)
+	item = store.Item{Decoded: d, Event: event}
+	reject := func(reason string) {
+		item.Ack = ack.Ack{Verdict: ack.Rejected, Reason: reason}
+	}
+	switch {
+	case err != nil && errors.Is(err, message.ErrInvalid) && !d.Place.IsZero():
+		reject(err.Error())
+	case err != nil:
+		return item, err
+	case d.Plain:
+		return item, errors.New("an event of a batch has a place")
+	case d.From != from:
+		reject(fmt.Sprintf("its source is %q, it came from %q", d.From, from))
+	case d.Void:
+	case s.Method == nil && s.Subject.Method != message.MethodResult:
+		reject(fmt.Sprintf("%s has no method %s", s.Node, s.Subject.Method))
+	case s.Method != nil && !s.Method.Takes(s.Subject.Kind):
+		reject(fmt.Sprintf("method %s does not take kind %s, but %v", s.Subject.Method, s.Subject.Kind, s.Method.Kinds))
+	case s.Method == nil && s.Subject.Kind != subject.EventACK:
+		reject(fmt.Sprintf("method %s takes kind %s only", s.Subject.Method, subject.EventACK))
+	default:
+		s.permit(d.Message, from, reject)
+	}
+	return item, nil
+}
+
+func (s *Subscriber) permit(m *message.Message, from string, reject func(string)) {
+	if s.Allow != nil && s.Method != nil {
+		if err := s.Allow(from); err != nil {
+			reject(err.Error())
+			return
+		}
+	}
+	if s.Method != nil && s.Method.Check != nil {
+		if err := s.Method.Check(m); err != nil {
+			reject(err.Error())
+		}
+	}
+}
+
+// plain takes a CloudEvent of another client: durable, acked and handled like any
+// other, if the policy lets its source in.
+func (s *Subscriber) plain(_ context.Context, r Request) error {
+	var acks []ack.Ack
+	events, err := message.Split(r.Data)
+	for _, e := range events {
+		d, derr := message.Decode(e, s.Subject)
+		item := store.Item{Decoded: d, Event: e}
+		switch {
+		case derr != nil:
+			item.Ack = ack.Ack{Verdict: ack.Rejected, Reason: derr.Error()}
+		case s.Method == nil || !s.Method.Takes(s.Subject.Kind):
+			item.Ack = ack.Ack{Verdict: ack.Rejected, Reason: fmt.Sprintf("%s does not take %s of method %s", s.Node, s.Subject.Kind, s.Subject.Method)}
+		default:
+			s.permit(d.Message, d.From, func(reason string) { item.Ack = ack.Ack{Verdict: ack.Rejected, Reason: reason} })
+		}
+		a, l, perr := s.Store.Plain(s.Subject, item)
+		if perr != nil && !errors.Is(perr, store.ErrFull) {
+			return fmt.Errorf("receive on %s: %w", s.Subject, perr)
+		}
+		if perr != nil {
+			a = ack.Ack{Verdict: ack.Busy, Reason: perr.Error()}
+		}
+		acks = append(acks, a)
+		if a.Verdict == ack.Accepted {
+			s.Work(l)
+		}
+	}
+	reply := answer{Store: s.Store.ID(), Acks: acks}
+	if err != nil {
+		reply.Error = err.Error()
+	}
+	s.respond(r, reply)
+	return nil
+}
+
+// tell answers what became of messages.
+func (s *Subscriber) tell(r Request, b store.Batch) error {
+	a := answer{Store: s.Store.ID()}
+	var ids []uuid.UUID
+	if err := json.Unmarshal(r.Data, &ids); err != nil || len(ids) > askLimit {
+		a.Error = fmt.Sprintf("a question is a list of up to %d ids", askLimit)
+		s.respond(r, a)
+		return nil
+	}
+	traces, again, err := s.Store.Ask(store.Lane{From: b.From, Subject: s.Subject}, ids)
+	if err != nil {
+		return fmt.Errorf("tell about %s: %w", s.Subject, err)
+	}
+	if len(again) > 0 && s.Requeue != nil {
+		if err := s.Requeue(again...); err != nil {
+			return fmt.Errorf("send results again: %w", err)
+		}
+	}
+	a.Traces = traces
+	s.respond(r, a)
+	return nil
+}

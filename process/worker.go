@@ -1,0 +1,390 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/steward-bus/steward/ack"
+	"github.com/steward-bus/steward/message"
+	"github.com/steward-bus/steward/store"
+	"github.com/steward-bus/steward/subject"
+)
+
+// Limits of a Worker.
+const (
+	workBatch   = 256
+	maxReruns   = 3 // runs of a command that asks for a rerun; it may be what kills the node
+	finishRetry = time.Second
+	retryLimit  = time.Minute
+)
+
+// Worker handles what one sender sent to one subject of this node: one at a
+// time and in order, unless the method is concurrent. Before a run that may not
+// be repeated it commits that the run begins; its end, its result and what else
+// goes with it are one transaction. Set the fields, then Run.
+type Worker struct {
+	Lane    store.Lane
+	Method  *Method // nil: the node lost the method since it accepted the message
+	Node    string
+	Store   *store.DB
+	Idle    time.Duration
+	Opened  time.Time       // what was started before is an earlier life's
+	Copied  bool            // the journal is a copy: nothing received before Opened may run
+	Stop    context.Context // ends runs when the node cannot wait any longer
+	Log     *slog.Logger
+	Queued  func([]*message.Message) // replies are in the outbox
+	Trouble func(Trouble)            // a handler failed in a way that an operator should know
+	Handled func(store.Work, message.Result)
+
+	wake  chan struct{}
+	after message.Place // handled, or being handled
+}
+
+// NewWorker makes w, whose fields are set, ready to Run.
+func NewWorker(w *Worker) *Worker {
+	w.wake = make(chan struct{}, 1)
+	return w
+}
+
+// Wake tells that the inbox has grown. It never blocks.
+func (w *Worker) Wake() { signal(w.wake) }
+
+// Run handles messages until ctx ends, which lets the running handler finish
+// (or Stop end it), or until nothing came for Idle: then it returns nil.
+func (w *Worker) Run(ctx context.Context) error {
+	var group sync.WaitGroup
+	defer group.Wait()
+	slots := make(chan struct{}, w.concurrent())
+	w.after = message.Place{}
+	for ctx.Err() == nil {
+		work, err := w.Store.Inbox(w.Lane, w.after, workBatch)
+		if err != nil {
+			return fmt.Errorf("read inbox of %s: %w", w.Lane.Subject, err)
+		}
+		if len(work) == 0 {
+			if w.rest(ctx) {
+				return nil
+			}
+			continue
+		}
+		w.after = work[len(work)-1].Place
+		work, err = w.sortOut(work)
+		if err != nil || len(work) == 0 {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		switch {
+		case w.Method.Batch != nil:
+			err = w.together(ctx, work)
+		case w.Method.Repeatable && w.concurrent() == 1:
+			err = w.inTurn(ctx, work)
+		case w.concurrent() == 1:
+			err = w.oneByOne(ctx, work)
+		default:
+			err = w.spread(ctx, &group, slots, work)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *Worker) concurrent() int {
+	if w.Method == nil {
+		return 1
+	}
+	return max(w.Method.Concurrent, 1)
+}
+
+func (w *Worker) rest(ctx context.Context) (idle bool) {
+	timer := time.NewTimer(w.Idle)
+	defer timer.Stop()
+	select {
+	case <-w.wake:
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// sortOut ends what must not run: what an earlier life had begun, what a copied
+// journal brought, what is too late, what nobody here can handle.
+func (w *Worker) sortOut(work []store.Work) (runnable []store.Work, err error) {
+	var done []store.Finished
+	now := time.Now()
+	for _, k := range work {
+		outcome, why := w.verdict(k, now)
+		if outcome == "" {
+			runnable = append(runnable, k)
+			continue
+		}
+		r := message.Result{Outcome: outcome, Error: why, EndedAt: now, StartedAt: k.Started}
+		done = append(done, store.Finished{Work: k, Result: r, Replies: w.replies(k, r)})
+		if outcome == ack.Unknown || k.Message == nil {
+			w.trouble(k.ID, "%s", why)
+		}
+	}
+	if len(done) == 0 {
+		return runnable, nil
+	}
+	return runnable, w.finish(done, nil)
+}
+
+func (w *Worker) verdict(k store.Work, now time.Time) (ack.Outcome, string) {
+	before := k.Received.Before(w.Opened)
+	switch {
+	case k.Message == nil:
+		return ack.Unknown, fmt.Sprintf("the message cannot be read from the journal: %v", k.Err)
+	case w.Method == nil:
+		return ack.Failed, fmt.Sprintf("%s has no method %s any more", w.Node, k.Message.Method)
+	case w.Method.Repeatable || w.Method.Batch != nil:
+	case k.Message.OnUnknown == message.Rerun && k.Runs < maxReruns:
+	case !k.Started.IsZero():
+		return ack.Unknown, fmt.Sprintf("%s stopped while it ran (run %d)", w.Node, k.Runs)
+	case before && w.Copied:
+		return ack.Unknown, fmt.Sprintf("the journal of %s was found to be a copy; what waited in it may have run elsewhere", w.Node)
+	}
+	if !k.Message.Expires.IsZero() && now.After(k.Message.Expires) && k.Started.IsZero() {
+		return ack.Expired, "its lifetime ended before it was started"
+	}
+	return "", ""
+}
+
+// oneByOne runs each message between two commits: that it begins, and its end.
+func (w *Worker) oneByOne(ctx context.Context, work []store.Work) error {
+	for _, k := range work {
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err := w.single(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *Worker) single(k store.Work) error {
+	if !w.Method.Repeatable {
+		gone, err := w.Store.Started(w.Lane, k.Place)
+		if err != nil {
+			return fmt.Errorf("start %s: %w", k.ID, err)
+		}
+		if len(gone) > 0 {
+			return nil // its sender took it back
+		}
+		k.Runs++
+	}
+	r := w.run(k)
+	if w.Method.Repeatable && errors.Is(context.Cause(w.Stop), ErrStopping) && w.Stop.Err() != nil {
+		return nil // it stays in the inbox, and runs again
+	}
+	return w.finish([]store.Finished{{Work: k, Result: r, Replies: w.replies(k, r)}}, nil)
+}
+
+// inTurn runs messages that may be repeated: in order, and ends them together.
+func (w *Worker) inTurn(ctx context.Context, work []store.Work) error {
+	var done []store.Finished
+	for _, k := range work {
+		if ctx.Err() != nil {
+			break
+		}
+		r := w.run(k)
+		if w.Stop.Err() != nil {
+			break
+		}
+		done = append(done, store.Finished{Work: k, Result: r, Replies: w.replies(k, r)})
+	}
+	return w.finish(done, nil)
+}
+
+// together gives a batch to the method at once, again until it took it.
+func (w *Worker) together(ctx context.Context, work []store.Work) error {
+	ms := make([]*message.Message, len(work))
+	for i, k := range work {
+		ms[i] = k.Message
+	}
+	for pause := time.Second; ; pause = min(2*pause, retryLimit) {
+		results, lengths, err := w.batch(ms)
+		if err != nil { // a panic: no order to repeat it
+			w.trouble(work[0].ID, "%v", err)
+			results = make([]message.Result, len(work))
+			for i := range results {
+				results[i] = message.Result{Outcome: ack.Failed, Error: err.Error()}
+			}
+		}
+		if len(results) == len(work) {
+			done := make([]store.Finished, len(work))
+			for i, k := range work {
+				done[i] = store.Finished{Work: k, Result: results[i], Replies: w.replies(k, results[i])}
+				if results[i].Outcome == ack.Failed {
+					w.trouble(k.ID, "%s", results[i].Error)
+				}
+			}
+			return w.finish(done, lengths)
+		}
+		if !sleep(ctx, pause) {
+			return nil
+		}
+	}
+}
+
+func (w *Worker) batch(ms []*message.Message) (results []message.Result, lengths []FileLength, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("method %s panicked: %v\n%s", w.Lane.Subject.Method, v, debug.Stack())
+		}
+	}()
+	results, lengths = w.Method.Batch(w.Stop, ms)
+	return results, lengths, nil
+}
+
+// spread runs messages side by side, as many as the method allows.
+func (w *Worker) spread(ctx context.Context, group *sync.WaitGroup, slots chan struct{}, work []store.Work) error {
+	for _, k := range work {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			return nil
+		}
+		group.Go(func() {
+			defer func() { <-slots }()
+			if err := w.single(k); err != nil {
+				w.trouble(k.ID, "%v", err)
+			}
+		})
+	}
+	return nil
+}
+
+// run calls the handler, within the message's limit.
+func (w *Worker) run(k store.Work) (r message.Result) {
+	ctx, cancel := context.WithTimeout(w.Stop, k.Message.RunLimit())
+	defer cancel()
+	began := time.Now()
+	defer func() {
+		if v := recover(); v != nil {
+			r = message.Result{Outcome: ack.Failed, Error: fmt.Sprintf("method %s panicked: %v\n%s", k.Message.Method, v, debug.Stack())}
+			w.trouble(k.ID, "%s", r.Error)
+		}
+		r.ReceivedAt, r.Attempt = k.Received, k.Runs
+		if r.StartedAt.IsZero() {
+			r.StartedAt = began
+		}
+		if r.EndedAt.IsZero() {
+			r.EndedAt = time.Now()
+		}
+		if r.Outcome == "" {
+			r.Outcome = ack.Done
+		}
+	}()
+	return w.Method.Handler.Handle(ctx, k.Message)
+}
+
+// finish commits ends until it succeeds: a truth that is known must not be lost
+// because the disk was full for a while.
+func (w *Worker) finish(done []store.Finished, lengths []FileLength) error {
+	if len(done) == 0 {
+		return nil
+	}
+	notes := make([]store.Note, len(lengths))
+	for i, l := range lengths {
+		notes[i] = store.Note{Key: LengthKey(l.Name), Value: fmt.Appendf(nil, "%d", l.Length)}
+	}
+	for {
+		err := w.Store.Finish(w.Lane, done, notes...)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, store.ErrFull) {
+			return fmt.Errorf("finish %s: %w", done[0].Work.ID, err)
+		}
+		w.trouble(done[0].Work.ID, "%v", err)
+		if !sleep(w.Stop, finishRetry) {
+			return fmt.Errorf("finish %s: %w", done[0].Work.ID, err)
+		}
+	}
+	var queued []*message.Message
+	for _, d := range done {
+		queued = append(queued, d.Replies...)
+		if w.Handled != nil {
+			w.Handled(d.Work, d.Result)
+		}
+	}
+	if w.Queued != nil && len(queued) > 0 {
+		w.Queued(queued)
+	}
+	return nil
+}
+
+// LengthKey is the key of the note that holds the committed length of a file.
+func LengthKey(name string) string { return "length/" + name }
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (w *Worker) trouble(id uuid.UUID, format string, args ...any) {
+	if w.Trouble != nil {
+		w.Trouble(Trouble{ID: id, Subject: w.Lane.Subject, Cause: fmt.Sprintf(format, args...)})
+	}
+}
+
+// replies are the messages that go out with the end of k: the result, to who
+// asked, and what the message wants sent elsewhere.
+func (w *Worker) replies(k store.Work, r message.Result) (out []*message.Message) {
+	m := k.Message
+	if m == nil || m.Kind == subject.CommandNACK || m.Kind == subject.EventNACK {
+		return nil
+	}
+	command := m.Kind == subject.CommandACK
+	if !command && (w.Method == nil || !w.Method.Replies) || m.FromNode == "external" {
+		return nil
+	}
+	if command || m.ReplyMethod == "" && m.ReplyTo == "" {
+		out = append(out, w.reply(m, m.FromNode, message.MethodResult, r))
+	}
+	if m.ReplyMethod != "" || m.ReplyTo != "" {
+		to, method := m.ReplyTo, m.ReplyMethod
+		if to == "" {
+			to = m.FromNode
+		}
+		if method == "" {
+			method = message.MethodResult
+		}
+		out = append(out, w.reply(m, to, method, r))
+	}
+	return out
+}
+
+func (w *Worker) reply(m *message.Message, to, method string, r message.Result) *message.Message {
+	a := &message.Message{
+		ToNode: to, Kind: subject.EventACK, Method: method, CausationID: m.ID,
+		Directory: m.Directory, FileName: m.FileName, Labels: m.Labels,
+	}
+	w.Store.Fresh(a, time.Now())
+	if method == message.MethodResult {
+		a.Result = &r
+		a.Expires = a.Time.Add(message.MaxLifetime) // a result is waited for: it expires with history only
+		return a
+	}
+	a.Data = lines(r.Stdout)
+	return a
+}
