@@ -15,7 +15,7 @@ var layers = map[string][]string{
 	"errorkernel": {},
 	"message":     {"subject", "ack"},
 	"store":       {"message", "subject", "ack"},
-	"process":     {"message", "subject", "ack"},
+	"process":     {"message", "subject", "ack", "store"},
 
 	"internal/api":       {"message", "store", "errorkernel", "subject", "ack"},
 	"internal/config":    {"subject", "ack", "internal/follow"},

@@ -24,16 +24,17 @@ const (
 // Subscriber takes what comes on one subject into the inbox and answers it. Set
 // the fields, then Run; Offer may be called concurrently.
 type Subscriber struct {
-	Subject subject.Subject
-	Node    string
-	Store   *store.DB
-	Method  *Method                 // nil: this node has no such method, and says so
-	Allow   func(from string) error // nil: everybody
-	Log     *slog.Logger
-	Work    func(store.Lane)                // a lane has something new
-	Settled func([]store.Settled)           // own commands whose result came
-	Refused func(store.Item, string)        // a message was rejected here
-	Requeue func(...*message.Message) error // results to be sent once more
+	Subject  subject.Subject
+	Node     string
+	Store    *store.DB
+	Method   *Method                 // nil: this node has no such method, and says so
+	Allow    func(from string) error // nil: everybody
+	Log      *slog.Logger
+	Work     func(store.Lane)                // a lane has something new
+	Settled  func([]store.Settled)           // own commands whose result came
+	Refused  func(store.Item, string)        // a message was rejected here
+	Requeue  func(...*message.Message) error // results to be sent once more
+	Received func(n int)                     // messages were accepted
 
 	in chan Request
 }
@@ -117,6 +118,9 @@ func (s *Subscriber) take(ctx context.Context, group []Request) error {
 	}
 	for i, r := range asked {
 		s.respond(r, answerOf(got.Replies[i]))
+	}
+	if s.Received != nil && got.New > 0 {
+		s.Received(got.New)
 	}
 	for _, l := range got.Lanes {
 		s.Work(l)

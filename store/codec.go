@@ -169,6 +169,7 @@ type slot struct {
 	rerun      bool // onUnknown: rerun
 	command    bool // its outcome is a result of its own
 	noAck      bool // a NACK kind
+	byFile     bool // its submitter wants results/<id>.json
 	expires    time.Time
 	ackTimeout time.Duration
 	retries    uint32
@@ -179,15 +180,16 @@ const (
 	slotRerun
 	slotCommand
 	slotNoAck
+	slotByFile
 )
 
 func (s slot) encode(key []byte) []byte {
 	v := make([]byte, 4, 4+16+1+8+4+4)
 	v = append(v, s.id[:]...)
 	var flags byte
-	for bit, on := range map[byte]bool{slotVoid: s.void, slotRerun: s.rerun, slotCommand: s.command, slotNoAck: s.noAck} {
+	for i, on := range [...]bool{s.void, s.rerun, s.command, s.noAck, s.byFile} {
 		if on {
-			flags |= bit
+			flags |= 1 << i
 		}
 	}
 	v = append(v, flags)
@@ -209,6 +211,7 @@ func decodeSlot(key, v []byte) (s slot, err error) {
 	copy(s.id[:], p)
 	f := p[16]
 	s.void, s.rerun, s.command, s.noAck = f&slotVoid != 0, f&slotRerun != 0, f&slotCommand != 0, f&slotNoAck != 0
+	s.byFile = f&slotByFile != 0
 	s.expires = time.Unix(0, int64(binary.BigEndian.Uint64(p[17:])))
 	s.ackTimeout = time.Duration(binary.BigEndian.Uint32(p[25:])) * time.Millisecond
 	s.retries = binary.BigEndian.Uint32(p[29:])

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	bolt "go.etcd.io/bbolt"
@@ -200,4 +201,30 @@ func (db *DB) PlaceOf(id uuid.UUID) (s string, p message.Place, incoming bool, e
 		return err
 	})
 	return s, p, incoming, err
+}
+
+// Processed gives f the events of own messages that were accepted since and have
+// left the waiting part of their outbox, oldest first.
+func (db *DB) Processed(since time.Time, f func(event []byte) error) error {
+	return db.view(func(tx *bolt.Tx) error {
+		var from uuid.UUID
+		ms := since.UnixMilli()
+		for i := range 6 {
+			from[i] = byte(ms >> (40 - 8*i))
+		}
+		c := tx.Bucket(bucketMessages).Cursor()
+		for k, v := c.Seek(from[:]); k != nil; k, v = c.Next() {
+			b, err := decodeBody(k, v)
+			if err != nil {
+				return err
+			}
+			if b.incoming || tx.Bucket(bucketStates).Get(k) == nil {
+				continue
+			}
+			if err := f(bytes.Clone(b.event)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

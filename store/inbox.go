@@ -338,7 +338,7 @@ func (r *receiver) settle(item Item) (ack.Ack, error) {
 	st.result, st.started, st.finished = item.ID, res.StartedAt, res.EndedAt
 	st.delivered = orTime(st.delivered, orTime(res.ReceivedAt, r.now))
 	if st.final() || !to.Kind.Command() {
-		r.t.ids = append(r.t.ids, cause)
+		r.t.ids = append(r.t.ids, Change{cause, b.byFile})
 		return accepted, putStatus(r.tx, cause, st) // an event's reply changes no outcome
 	}
 	st.state, st.outcome, st.ended, st.reason = Ended, res.Outcome, r.now, res.Error
@@ -348,7 +348,7 @@ func (r *receiver) settle(item Item) (ack.Ack, error) {
 	if err := putStatus(r.tx, cause, st); err != nil {
 		return accepted, err
 	}
-	r.t.ids = append(r.t.ids, cause)
+	r.t.ids = append(r.t.ids, Change{cause, b.byFile})
 	r.t.ended = append(r.t.ended, Settled{cause, b.subject, st.outcome, st.reason})
 	return accepted, r.leaveOutbox(b, cause)
 }

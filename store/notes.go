@@ -214,3 +214,8 @@ func pruneSmall(tx *bolt.Tx, now, oldest time.Time) error {
 	}
 	return nil
 }
+
+// PutNoteSoon keeps a note with the next commit; nobody waits for it.
+func (db *DB) PutNoteSoon(key string, value []byte) {
+	db.w.later(func(tx *bolt.Tx) error { return putNote(tx, bucketNotes, []byte(key), value) }, nil)
+}

@@ -67,17 +67,17 @@ func (db *DB) putOut(tx *bolt.Tx, ms []*message.Message, events [][]byte, byFile
 		if err := bodies.Put(id[:], body{byFile: byFile, place: m.Place, subject: name, event: events[i]}.encode(id[:])); err != nil {
 			return err
 		}
-		if err := queue.Put(key, slotOf(m).encode(key)); err != nil {
+		if err := queue.Put(key, slotOf(m, byFile).encode(key)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func slotOf(m *message.Message) slot {
+func slotOf(m *message.Message, byFile bool) slot {
 	return slot{
 		id: m.ID, rerun: m.OnUnknown == message.Rerun, command: m.Kind.Command(), noAck: !m.Kind.Acked(),
-		expires: m.Expires, ackTimeout: m.AckTimeout, retries: uint32(m.Retries),
+		expires: m.Expires, ackTimeout: m.AckTimeout, retries: uint32(m.Retries), byFile: byFile,
 	}
 }
 
@@ -281,7 +281,7 @@ type tally struct {
 	gone  []goneEntry // entries that left an outbox
 	kept  []goneEntry // entries that stay, now below the mark
 	ended []Settled
-	ids   []uuid.UUID
+	ids   []Change
 	flag  []goneEntry // entries that became voids
 }
 
@@ -327,7 +327,7 @@ func (db *DB) subtract(t tally) {
 	db.ended += len(t.ended)
 }
 
-func (db *DB) changed(ids []uuid.UUID) {
+func (db *DB) changed(ids []Change) {
 	if db.opts.Changed != nil && len(ids) > 0 {
 		db.opts.Changed(ids)
 	}
@@ -365,7 +365,7 @@ func (db *DB) answered(tx *bolt.Tx, queue *bolt.Bucket, s subject.Subject, a Ans
 				}
 			}
 			t.kept = append(t.kept, entry)
-			t.ids = append(t.ids, a.ID)
+			t.ids = append(t.ids, Change{a.ID, sl.byFile})
 			return putStatus(tx, a.ID, st)
 		}
 		st.outcome, st.reason = ack.Delivered, ""
@@ -393,7 +393,7 @@ func (db *DB) end(tx *bolt.Tx, queue *bolt.Bucket, g goneEntry, st status, now t
 	}
 	t.gone = append(t.gone, g)
 	t.ended = append(t.ended, Settled{g.slot.id, g.subject, st.outcome, st.reason})
-	t.ids = append(t.ids, g.slot.id)
+	t.ids = append(t.ids, Change{g.slot.id, g.slot.byFile})
 	return queue.Delete(placeKey(g.place))
 }
 
@@ -468,7 +468,7 @@ func (db *DB) giveUp(tx *bolt.Tx, queue *bolt.Bucket, r road, name string, p mes
 	if err := putStatus(tx, sl.id, st); err != nil {
 		return err
 	}
-	t.ids = append(t.ids, sl.id)
+	t.ids = append(t.ids, Change{sl.id, sl.byFile})
 	t.flag = append(t.flag, g)
 	sl.void = true
 	return queue.Put(key, sl.encode(key))

@@ -51,7 +51,13 @@ type Options struct {
 	InboxLimit   int           // messages that may wait to be run, over all senders; 100,000 if zero
 	MinFree      int64         // bytes of disk below which new work is refused; 64 MiB or 5% if zero
 	Observe      func(ops int, took time.Duration)
-	Changed      func(ids []uuid.UUID) // own messages whose record changed, after the commit; must not block
+	Changed      func([]Change) // own messages whose record changed, after the commit; must not block
+}
+
+// Change is an own message whose record changed.
+type Change struct {
+	ID     uuid.UUID
+	ByFile bool // its submitter wants results/<id>.json
 }
 
 // DB is an open journal.

@@ -1,0 +1,133 @@
+package steward
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/steward-bus/steward/store"
+)
+
+// Size and number of the files that messages.log is kept in.
+const (
+	messageLogSize = 64 << 20
+	messageLogKeep = 10
+	noteLogged     = "messages.log" // time up to which the log is known to be on disk
+)
+
+// messageLog writes every message that a publisher takes up: one CloudEvent a
+// line, as it goes over the wire, which is all that `steward resend` needs. A
+// crash may leave a message in it twice, with the same id, and never leaves one
+// out: what was written since the last fsync is written again.
+type messageLog struct {
+	path string
+
+	mu    sync.Mutex
+	f     *os.File
+	size  int64
+	dirty bool
+}
+
+func openMessageLog(dir string) (*messageLog, error) {
+	l := &messageLog{path: filepath.Join(dir, "messages.log")}
+	return l, l.open()
+}
+
+func (l *messageLog) open() error {
+	f, err := os.OpenFile(l.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("message log: %w", err)
+	}
+	fi, err := f.Stat()
+	if err != nil {
+		return errors.Join(fmt.Errorf("message log: %w", err), f.Close())
+	}
+	l.f, l.size = f, fi.Size()
+	return nil
+}
+
+// append writes entries before they are sent for the first time.
+func (l *messageLog) append(entries []store.Entry) error {
+	var b []byte
+	for _, e := range entries {
+		if !e.Void {
+			b = append(append(b, e.Event...), '\n')
+		}
+	}
+	return l.write(b)
+}
+
+func (l *messageLog) write(b []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.size > 0 && l.size+int64(len(b)) > messageLogSize {
+		if err := l.rotate(); err != nil {
+			return err
+		}
+	}
+	n, err := l.f.Write(b)
+	l.size += int64(n)
+	l.dirty = l.dirty || n > 0
+	if err != nil {
+		return fmt.Errorf("message log: %w", err)
+	}
+	return nil
+}
+
+func (l *messageLog) rotate() error {
+	if err := errors.Join(l.f.Sync(), l.f.Close()); err != nil {
+		return fmt.Errorf("message log: %w", err)
+	}
+	for i := messageLogKeep - 1; i >= 0; i-- {
+		from := l.path
+		if i > 0 {
+			from = fmt.Sprintf("%s.%d", l.path, i)
+		}
+		if err := os.Rename(from, fmt.Sprintf("%s.%d", l.path, i+1)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("message log: %w", err)
+		}
+	}
+	return l.open()
+}
+
+// sync makes the log durable, and notes since when.
+func (l *messageLog) sync(db *store.DB) error {
+	l.mu.Lock()
+	if !l.dirty {
+		l.mu.Unlock()
+		return nil
+	}
+	l.dirty = false
+	f, now := l.f, time.Now()
+	err := f.Sync()
+	l.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("message log: %w", err)
+	}
+	db.PutNoteSoon(noteLogged, now.UTC().AppendFormat(nil, time.RFC3339Nano))
+	return nil
+}
+
+// Close makes the log durable and closes it.
+func (l *messageLog) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return errors.Join(l.f.Sync(), l.f.Close())
+}
+
+// relog writes again what may be missing since the log was last made durable.
+func (n *Node) relog() error {
+	v, err := n.db.Note(noteLogged)
+	if err != nil || v == nil {
+		return err
+	}
+	since, err := time.Parse(time.RFC3339Nano, string(v))
+	if err != nil {
+		return nil //nolint:nilerr // a note of another version: nothing is known to be missing
+	}
+	return n.db.Processed(since.Add(-time.Second), func(event []byte) error { return n.msgs.write(append(event, '\n')) })
+}

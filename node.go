@@ -1,0 +1,432 @@
+// Package steward is a node of the command bus: embed one in a Go program, or
+// run the steward command, which is nothing but this.
+//
+// A message goes from Submit through the journal (package store) to a Publisher
+// (package process), over NATS to the receiver's Subscriber and journal, to its
+// handler, and its result comes back on the same road.
+package steward
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+
+	"github.com/steward-bus/steward/ack"
+	"github.com/steward-bus/steward/errorkernel"
+	"github.com/steward-bus/steward/internal/method"
+	"github.com/steward-bus/steward/internal/metrics"
+	"github.com/steward-bus/steward/internal/submit"
+	"github.com/steward-bus/steward/internal/transport"
+	"github.com/steward-bus/steward/message"
+	"github.com/steward-bus/steward/process"
+	"github.com/steward-bus/steward/store"
+	"github.com/steward-bus/steward/subject"
+)
+
+// Config says what a node is. Name is needed; the zero value of all else works.
+type Config struct {
+	Name string // of the node, unique in its fleet
+	Dir  string // data folder; ./data/<Name> if empty
+
+	Listen  string   // address of the embedded broker; none if empty
+	Brokers []string // URLs of brokers to join instead; with neither, the node only accepts
+	Central string   // node that collects failures; none if empty
+	InMsg   string   // file that submissions are dropped into; inmsg.txt in Dir if empty
+	Prefix  string   // of all subjects; subject.Prefix if empty
+
+	Policy       ack.Policy          // of messages that name no timeout or retries
+	Idle         time.Duration       // a process with nothing to do ends after this; 1 minute if zero
+	Grace        time.Duration       // running commands may take so long to end at shutdown; 10 s if zero
+	HistoryAge   time.Duration       // see store.Options
+	HistoryCount int                 // see store.Options
+	InboxLimit   int                 // see store.Options
+	Allow        map[string][]string // method -> nodes that may ask for it, "*" for all; a method without entry: all
+	//FORWARD
+	CLI  method.CLIConfig
+	HTTP method.HTTPConfig
+	Text method.TextConfig
+
+	Headless bool   // no local API and no inmsg.txt: for a program that embeds the node
+	Metrics  string // address of /metrics, /healthz and /readyz; none if empty
+	Insecure bool   // allow a broker and metrics off loopback, open to everybody
+	Version  string
+	Log      *slog.Logger  // nil: quiet
+	Options  []nats.Option // the last word on the connection: credentials, or a server in process
+}
+
+// Node is one member of the bus. Make it with New, register methods of your own
+// with Handle, then Run it. All methods but Handle may be called concurrently.
+type Node struct {
+	cfg     Config
+	db      *store.DB
+	kernel  *errorkernel.Kernel
+	metrics *metrics.Metrics
+	conn    atomic.Pointer[transport.Conn]
+	broker  *transport.Broker
+	methods map[string]*process.Method
+	opened  time.Time
+	log     *slog.Logger
+	stop    context.Context // ends runs when the node cannot wait any longer
+	halt    context.CancelCauseFunc
+
+	accepted, received, retries, failures atomic.Uint64
+	msgs                                  *messageLog
+
+	mu          sync.Mutex
+	publishers  map[string]*process.Publisher
+	subscribers map[string]*process.Subscriber
+	workers     map[string]*process.Worker
+	peers       map[string]store.Peer
+	waiters     map[uuid.UUID][]chan struct{}
+	outcomes    map[ack.Outcome]uint64
+	files       map[uuid.UUID]bool // records to be written to results/
+	filesWake   chan struct{}
+}
+
+// ErrConfig is wrapped by what New says about a Config that cannot work.
+var ErrConfig = errors.New("invalid configuration")
+
+// New opens the node's journal, so that it can accept messages; Run delivers
+// them. Errors: ErrConfig, or those of store.Open.
+func New(cfg Config) (*Node, error) {
+	if err := subject.ValidateNode(cfg.Name); err != nil {
+		return nil, fmt.Errorf("%w: node: %w", ErrConfig, err)
+	}
+	cfg = withDefaults(cfg)
+	if cfg.Listen != "" && len(cfg.Brokers) > 0 {
+		return nil, fmt.Errorf("%w: a node embeds a broker (listen) or joins one (broker), not both", ErrConfig)
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("data folder: %w", err)
+	}
+	n := &Node{
+		cfg: cfg, log: cfg.Log.With("node", cfg.Name), opened: time.Now(),
+		methods: map[string]*process.Method{}, publishers: map[string]*process.Publisher{},
+		subscribers: map[string]*process.Subscriber{}, workers: map[string]*process.Worker{},
+		peers: map[string]store.Peer{}, waiters: map[uuid.UUID][]chan struct{}{}, outcomes: map[ack.Outcome]uint64{},
+		files: map[uuid.UUID]bool{}, filesWake: make(chan struct{}, 1),
+	}
+	n.stop, n.halt = context.WithCancelCause(context.Background())
+	n.metrics = n.newMetrics()
+	db, err := store.Open(filepath.Join(cfg.Dir, "journal.db"), store.Options{
+		Node: cfg.Name, Prefix: cfg.Prefix, HistoryAge: cfg.HistoryAge, HistoryCount: cfg.HistoryCount, InboxLimit: cfg.InboxLimit,
+		Changed: n.changed,
+		Observe: func(ops int, took time.Duration) { n.metrics.Committed(took, ops) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	n.db = db
+	n.kernel = &errorkernel.Kernel{Node: cfg.Name, Log: n.log, Store: n.keepFailure}
+	if cfg.Central != "" && cfg.Central != cfg.Name {
+		n.kernel.Forward = n.forwardFailure
+	}
+	for _, m := range method.Table(n.host()) {
+		n.methods[m.Name] = &m
+	}
+	return n, nil
+}
+
+func withDefaults(cfg Config) Config {
+	if cfg.Dir == "" {
+		cfg.Dir = filepath.Join("data", cfg.Name)
+	}
+	if cfg.InMsg == "" {
+		cfg.InMsg = filepath.Join(cfg.Dir, "inmsg.txt")
+	}
+	if cfg.Prefix == "" {
+		cfg.Prefix = subject.Prefix
+	}
+	if cfg.Idle == 0 {
+		cfg.Idle = time.Minute
+	}
+	if cfg.Grace == 0 {
+		cfg.Grace = 10 * time.Second
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return cfg
+}
+
+// Handle registers a method of the embedding program. Call it before Run.
+func (n *Node) Handle(m process.Method) error {
+	if err := subject.ValidateMethod(m.Name); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	if n.methods[m.Name] != nil || m.Name == message.MethodResult {
+		return fmt.Errorf("%w: method %s exists", ErrConfig, m.Name)
+	}
+	if len(m.Kinds) == 0 || m.Handler == nil && m.Batch == nil {
+		return fmt.Errorf("%w: method %s needs kinds and a handler", ErrConfig, m.Name)
+	}
+	n.methods[m.Name] = &m
+	return nil
+}
+
+// Name is the node's.
+func (n *Node) Name() string { return n.cfg.Name }
+
+// Close releases the journal of a node that is not run.
+func (n *Node) Close() error { return n.db.Close() }
+
+// Run delivers, receives and handles messages until ctx ends; what runs then may
+// end within the grace, and the rest stays in the journal. It returns nil after a
+// clean stop, and an error that wraps errorkernel.ErrFatal if the journal broke.
+// When it returns the journal is closed and nothing of the node is left.
+func (n *Node) Run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, n.db.Close()) }()
+	defer n.halt(process.ErrStopping)
+	if n.msgs, err = openMessageLog(n.cfg.Dir); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, n.msgs.Close()) }()
+	if err := n.connect(); err != nil {
+		return err
+	}
+	defer n.disconnect()
+	if err := n.spawn(ctx); err != nil {
+		return err
+	}
+	release := context.AfterFunc(ctx, func() { // runs in progress may end in peace, for a while
+		timer := time.NewTimer(n.cfg.Grace)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			n.halt(process.ErrStopping)
+		case <-n.stop.Done():
+		}
+	})
+	defer release()
+	n.log.Info("ready", "data", n.cfg.Dir, "drop messages into", n.cfg.InMsg, "broker", n.brokerURL(), "version", n.cfg.Version)
+	if n.cfg.Insecure {
+		n.log.Warn("insecure: whoever reaches the broker can run commands on this node")
+	}
+	err = n.kernel.Run(ctx)
+	n.log.Info("stopped")
+	return err
+}
+
+func (n *Node) brokerURL() string {
+	if n.broker != nil {
+		return n.broker.URL()
+	}
+	if len(n.cfg.Brokers) > 0 {
+		return fmt.Sprint(n.cfg.Brokers)
+	}
+	return "none"
+}
+
+// spawn starts the processes that live as long as the node.
+func (n *Node) spawn(ctx context.Context) error {
+	results := submit.Results{Dir: filepath.Join(n.cfg.Dir, "results")}
+	steady := map[string]func(context.Context) error{
+		"sweep":   n.sweep,
+		"hello":   n.sayHello,
+		"results": func(ctx context.Context) error { return n.writeResults(ctx, results) },
+		"metrics": n.serveMetrics,
+		//FWD2
+		"failures": n.relayStorageFault,
+	}
+	if !n.cfg.Headless {
+		steady["api"], steady["submit"] = n.serveAPI, n.watchSubmissions
+	}
+	for name, run := range steady {
+		if err := n.kernel.Go(name, run); err != nil {
+			return fmt.Errorf("start %s: %w", name, err)
+		}
+	}
+	waiting, awaiting := n.db.Subjects()
+	for _, s := range slices.Concat(waiting, awaiting) {
+		n.publish(s)
+	}
+	for _, l := range n.db.Lanes() {
+		n.work(l)
+	}
+	return n.listen(ctx)
+}
+
+// relayStorageFault ends the node when the journal can no longer be written:
+// nobody knows what the disk holds, and only an opening finds out.
+func (n *Node) relayStorageFault(ctx context.Context) error {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			if err := n.db.Fault(); err != nil {
+				n.kernel.Fatal(errorkernel.Storage, err)
+				return nil
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// Submit accepts messages: it fills in what the node knows and returns nil when
+// they are durable here. All of them are accepted, in order, or none. Errors wrap
+// message.ErrInvalid, or store.ErrFull.
+func (n *Node) Submit(ctx context.Context, ms ...*message.Message) error {
+	return n.accept(ctx, ms, false)
+}
+
+func (n *Node) accept(ctx context.Context, ms []*message.Message, byFile bool, notes ...store.Note) error {
+	now := time.Now()
+	for i, m := range ms {
+		if err := n.check(m); err != nil {
+			return fmt.Errorf("message %d: %w", i+1, err)
+		}
+		n.db.Fresh(m, now)
+	}
+	if err := n.db.Accept(ctx, ms, byFile, notes...); err != nil {
+		return err
+	}
+	n.accepted.Add(uint64(len(ms)))
+	n.metrics.Accepted(len(ms))
+	n.queued(ms)
+	for _, m := range ms {
+		n.log.Info("accepted", "id", m.ID, "to", m.ToNode, "method", m.Method)
+		if byFile {
+			n.changed([]store.Change{{ID: m.ID, ByFile: true}})
+		}
+	}
+	return nil
+}
+
+// check refuses what can be known here never to succeed.
+func (n *Node) check(m *message.Message) error {
+	if err := m.Validate(); err != nil {
+		return err
+	}
+	if m.Method == message.MethodResult {
+		return fmt.Errorf("%w: method Result is the road's own: nobody submits it", message.ErrInvalid)
+	}
+	size := 1024
+	for _, d := range m.Data {
+		size += len(d) + 3
+	}
+	limit := message.MaxBodyBytes
+	if c := n.conn.Load(); c != nil && c.MaxPayload() > 0 {
+		limit = min(limit, c.MaxPayload())
+	}
+	if size > limit {
+		return fmt.Errorf("%w: data has about %d bytes: the broker takes %d at most", message.ErrInvalid, size, limit)
+	}
+	known := n.methods[m.Method]
+	if known == nil {
+		return nil // the receiver may have what we have not
+	}
+	if !known.Takes(m.Kind) {
+		return fmt.Errorf("%w: commandOrEvent is %s: method %s takes %v", message.ErrInvalid, m.Kind, m.Method, known.Kinds)
+	}
+	if known.Check != nil {
+		if err := known.Check(m); err != nil {
+			return fmt.Errorf("%w: %w", message.ErrInvalid, err)
+		}
+	}
+	return nil
+}
+
+// queued wakes the publishers of messages that entered the outbox.
+func (n *Node) queued(ms []*message.Message) {
+	var last subject.Subject
+	for _, m := range ms {
+		if s := m.Subject(n.cfg.Prefix); s != last {
+			last = s
+			n.publish(s)
+		}
+	}
+}
+
+// publish finds or starts the publisher of s, and wakes it.
+func (n *Node) publish(s subject.Subject) {
+	name := s.String()
+	n.mu.Lock()
+	p := n.publishers[name]
+	if p == nil {
+		p = process.NewPublisher(&process.Publisher{
+			Subject: s, Node: n.cfg.Name, Store: n.db, Conn: wire{n}, Policy: n.cfg.Policy, Idle: n.cfg.Idle, Log: n.log,
+			First: n.msgs.append, Sent: n.sent, Settled: n.settled, Trouble: n.trouble,
+		})
+		n.publishers[name] = p
+	}
+	n.mu.Unlock()
+	p.Wake()
+	n.ensure("publish:"+name, func(ctx context.Context) error {
+		err := p.Run(ctx)
+		if err == nil {
+			n.mu.Lock()
+			if n.publishers[name] == p {
+				delete(n.publishers, name)
+			}
+			n.mu.Unlock()
+		}
+		return err
+	})
+}
+
+// ensure lets the kernel run a process that lives while it has work.
+func (n *Node) ensure(name string, run func(context.Context) error) {
+	if err := n.kernel.Ensure(name, run); err != nil && !errors.Is(err, errorkernel.ErrStopped) {
+		n.log.Debug("a process stays down", "process", name, "err", err)
+	}
+}
+
+// work finds or starts the worker of a lane, and wakes it.
+func (n *Node) work(l store.Lane) {
+	key := l.Key()
+	n.mu.Lock()
+	w := n.workers[key]
+	if w == nil {
+		w = process.NewWorker(&process.Worker{
+			Lane: l, Method: n.methods[l.Subject.Method], Node: n.cfg.Name, Store: n.db, Idle: n.cfg.Idle,
+			Opened: n.opened, Copied: n.db.Copied(), Stop: n.stop, Log: n.log, Queued: n.queued, Trouble: n.handlerTrouble, Handled: n.handled,
+		})
+		n.workers[key] = w
+	}
+	n.mu.Unlock()
+	w.Wake()
+	n.ensure("handle:"+l.From+":"+l.Subject.String(), func(ctx context.Context) error {
+		err := w.Run(ctx)
+		if err == nil {
+			n.mu.Lock()
+			if n.workers[key] == w {
+				delete(n.workers, key)
+			}
+			n.mu.Unlock()
+		}
+		return err
+	})
+}
+
+func (n *Node) host() *method.Host {
+	return &method.Host{
+		DataDir: n.cfg.Dir, Committed: n.committed, Failed: n.collect, Hello: n.helloMessage,
+		Report: func(err error) {
+			n.report(errorkernel.Failure{Class: errorkernel.Handler, Severity: errorkernel.Warning, Cause: err.Error()})
+		},
+		Log: n.log, CLI: n.cfg.CLI, HTTP: n.cfg.HTTP, Text: n.cfg.Text,
+	}
+}
+
+// committed is how much of a file was written by messages that have ended.
+func (n *Node) committed(name string) (int64, bool, error) {
+	v, err := n.db.Note(process.LengthKey(name))
+	if err != nil || v == nil {
+		return 0, false, err
+	}
+	length, err := strconv.ParseInt(string(v), 10, 64)
+	return length, err == nil, err
+}

@@ -1,0 +1,163 @@
+package steward
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/steward-bus/steward/ack"
+	"github.com/steward-bus/steward/errorkernel"
+	"github.com/steward-bus/steward/internal/method"
+	"github.com/steward-bus/steward/internal/metrics"
+	"github.com/steward-bus/steward/message"
+	"github.com/steward-bus/steward/process"
+	"github.com/steward-bus/steward/store"
+	"github.com/steward-bus/steward/subject"
+)
+
+// report gives a failure to the error kernel.
+func (n *Node) report(f errorkernel.Failure) {
+	n.failures.Add(1)
+	n.metrics.Failed(f.Class, f.Severity)
+	n.kernel.Report(f)
+}
+
+// trouble is what a publisher noticed.
+func (n *Node) trouble(t process.Trouble) {
+	f := errorkernel.Failure{Class: errorkernel.Transport, Severity: errorkernel.Warning, Subject: t.Subject.String(), Cause: t.Cause}
+	if t.Identity {
+		f.Class, f.Severity = errorkernel.Identity, errorkernel.Critical
+	}
+	n.report(f)
+}
+
+// handlerTrouble is what a worker noticed.
+func (n *Node) handlerTrouble(t process.Trouble) {
+	n.report(errorkernel.Failure{
+		Class: errorkernel.Handler, Severity: errorkernel.Error, Process: "handle:" + t.Subject.String(), Subject: t.Subject.String(), Message: t.ID.String(), Cause: t.Cause,
+	})
+}
+
+func (n *Node) handled(w store.Work, r message.Result) {
+	if w.Message == nil {
+		return
+	}
+	n.log.Info("handled", "id", w.ID, "from", w.Message.FromNode, "method", w.Message.Method, "outcome", r.Outcome, "took", r.EndedAt.Sub(r.StartedAt).Round(time.Microsecond))
+}
+
+func (n *Node) sent(messages int, repeat bool) {
+	if repeat {
+		n.retries.Add(1)
+		n.metrics.Retried()
+		return
+	}
+	n.metrics.Sent(messages)
+}
+
+// classes says as what the error kernel hears of an outcome; the others are
+// what was asked for.
+var classes = map[ack.Outcome]struct {
+	class    errorkernel.Class
+	severity errorkernel.Severity
+}{
+	ack.Failed:      {errorkernel.Handler, errorkernel.Warning},
+	ack.Timeout:     {errorkernel.Handler, errorkernel.Warning},
+	ack.RejectedEnd: {errorkernel.Rejection, errorkernel.Error},
+	ack.Expired:     {errorkernel.Expiry, errorkernel.Error},
+	ack.Undelivered: {errorkernel.Undelivered, errorkernel.Error},
+	ack.Unknown:     {errorkernel.Unknown, errorkernel.Error},
+}
+
+// settled is told of messages that got their outcome.
+func (n *Node) settled(ended []store.Settled) {
+	n.mu.Lock()
+	for _, e := range ended {
+		n.outcomes[e.Outcome]++
+	}
+	n.mu.Unlock()
+	for _, e := range ended {
+		n.metrics.Ended(e.Outcome)
+		if isOwn(e.Subject) {
+			n.log.Debug("ended", "id", e.ID, "subject", e.Subject, "outcome", e.Outcome)
+		} else {
+			n.log.Info("ended", "id", e.ID, "subject", e.Subject, "outcome", e.Outcome)
+		}
+		if c, bad := classes[e.Outcome]; bad {
+			n.report(errorkernel.Failure{Class: c.class, Severity: c.severity, Subject: e.Subject, Message: e.ID.String(), Cause: fmt.Sprintf("%s: %s", e.Outcome, e.Reason)})
+		}
+	}
+}
+
+// isOwn: the road's own messages, which no operator submitted.
+func isOwn(subject string) bool {
+	return strings.HasSuffix(subject, "."+message.MethodResult) || strings.HasSuffix(subject, "."+message.MethodErrorLog)
+}
+
+// keepFailure is the kernel's record at this node.
+func (n *Node) keepFailure(f errorkernel.Failure) error {
+	return n.db.PutFailure(f.ID, f.Encode())
+}
+
+// forwardFailure puts a failure on the road to central.
+func (n *Node) forwardFailure(f errorkernel.Failure) error {
+	return n.accept(context.Background(), []*message.Message{{
+		ToNode: n.cfg.Central, Kind: subject.EventACK, Method: message.MethodErrorLog, Data: []string{string(f.Encode())},
+	}}, false)
+}
+
+// collect keeps a failure that another node sent here.
+func (n *Node) collect(_ context.Context, m *message.Message) error {
+	for _, d := range m.Data {
+		f, err := errorkernel.Decode([]byte(d))
+		if err != nil {
+			return err
+		}
+		f.Node = m.FromNode // a node speaks for itself only
+		if err := n.db.PutFailure(f.ID, f.Encode()); err != nil {
+			return err
+		}
+		n.log.Warn("failure", "of", f.Node, "class", f.Class, "severity", f.Severity, "count", f.Count, "cause", firstLine(f.Cause))
+	}
+	return nil
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
+}
+
+func (n *Node) newMetrics() *metrics.Metrics {
+	counts := func(f func(store.Counts) int) func() float64 {
+		return func() float64 { return float64(f(n.db.Counts())) }
+	}
+	return metrics.New(n.cfg.Version, metrics.Sources{
+		Waiting:         counts(func(c store.Counts) int { return c.Waiting }),
+		AwaitingResult:  counts(func(c store.Counts) int { return c.Awaiting }),
+		Inbox:           counts(func(c store.Counts) int { return c.Inbox }),
+		Processes:       func() float64 { return float64(len(n.kernel.Processes())) },
+		BrokerConnected: n.online,
+		DiskFree:        func() float64 { return float64(n.db.FreeBytes()) },
+	})
+}
+
+func (n *Node) online() bool {
+	c := n.conn.Load()
+	return c != nil && c.Connected()
+}
+
+func newHello(version string, started time.Time, methods []string, id, epoch string) method.Hello {
+	return method.Hello{Version: version, OS: runtime.GOOS, Arch: runtime.GOARCH, StartedAt: started, Methods: methods, StoreID: id, Epoch: epoch}
+}
+
+// jitter is d, give or take a tenth.
+func jitter(d time.Duration) time.Duration { return d - d/10 + rand.N(d/5+1) }
+
+// decodeFailure reads a record of the journal.
+func decodeFailure(record []byte) (f errorkernel.Failure, err error) {
+	err = json.Unmarshal(record, &f)
+	return f, err
+}

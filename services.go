@@ -1,0 +1,167 @@
+package steward
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/steward-bus/steward/ack"
+	"github.com/steward-bus/steward/errorkernel"
+	"github.com/steward-bus/steward/internal/api"
+	"github.com/steward-bus/steward/internal/metrics"
+	"github.com/steward-bus/steward/internal/submit"
+	"github.com/steward-bus/steward/message"
+	"github.com/steward-bus/steward/store"
+)
+
+// apiBus is the node as the local API sees it.
+type apiBus struct{ *Node }
+
+// Submit says the journal's errors in the API's words.
+func (b apiBus) Submit(ctx context.Context, ms ...*message.Message) error {
+	return told(b.Node.Submit(ctx, ms...))
+}
+
+func (n *Node) serveAPI(ctx context.Context) error {
+	s := &api.Server{Bus: apiBus{n}, Socket: api.SocketPath(n.cfg.Dir), Version: n.cfg.Version, Log: n.log}
+	return s.Run(ctx)
+}
+
+func (n *Node) serveMetrics(ctx context.Context) error {
+	if n.cfg.Metrics == "" {
+		return nil
+	}
+	s := &metrics.Server{Addr: n.cfg.Metrics, Insecure: n.cfg.Insecure, Metrics: n.metrics, Ready: n.db.Fault, Connected: n.online, Log: n.log}
+	if err := s.Listen(); err != nil {
+		return err
+	}
+	n.log.Info("metrics", "address", s.Bound())
+	return s.Run(ctx)
+}
+
+// watchSubmissions takes what is dropped into inmsg.txt and the drop folder.
+func (n *Node) watchSubmissions(ctx context.Context) error {
+	w := &submit.Watcher{
+		File: n.cfg.InMsg, Dir: n.cfg.Dir, Load: n.db.Note, Check: n.check, Log: n.log,
+		Accept: func(ctx context.Context, ms []*message.Message, key string, value []byte) error {
+			return n.accept(ctx, ms, true, store.Note{Key: key, Value: value})
+		},
+		Report: func(err error, path string) {
+			n.report(errorkernel.Failure{Class: errorkernel.Submission, Severity: errorkernel.Error, Cause: fmt.Sprintf("%v (%s)", err, path)})
+		},
+	}
+	return w.Run(ctx)
+}
+
+// resultsKept bounds the folder of results; the journal has them all.
+const resultsKept = 10_000
+
+// writeResults keeps results/<id>.json of what came by file up to date.
+func (n *Node) writeResults(ctx context.Context, results submit.Results) error {
+	recent, err := n.db.Records(store.Filter{FromNode: n.cfg.Name, Limit: 1000}) // a crash may have come before the file
+	if err != nil {
+		return err
+	}
+	for _, r := range recent {
+		id := uuid.MustParse(r.ID)
+		if by, err := n.db.ByFile(id); err == nil && by {
+			n.changed([]store.Change{{ID: id, ByFile: true}})
+		}
+	}
+	prune := time.NewTicker(time.Minute)
+	defer prune.Stop()
+	for {
+		select {
+		case <-n.filesWake:
+			if err := n.putResults(results); err != nil {
+				return err
+			}
+		case <-prune.C:
+			if err := results.Prune(resultsKept); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return n.putResults(results)
+		}
+	}
+}
+
+func (n *Node) putResults(results submit.Results) error {
+	n.mu.Lock()
+	ids := n.files
+	n.files = map[uuid.UUID]bool{}
+	n.mu.Unlock()
+	for id := range ids {
+		r, err := n.record(id)
+		if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrClosed) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := results.Put(r.ID, r); err != nil {
+			n.report(errorkernel.Failure{Class: errorkernel.Storage, Severity: errorkernel.Warning, Message: r.ID, Cause: err.Error()})
+		}
+	}
+	return nil
+}
+
+const sweepEvery = 30 * time.Second
+
+// sweep ends what waited beyond its lifetime, forgets old history, and syncs
+// messages.log.
+func (n *Node) sweep(ctx context.Context) error {
+	if err := n.relog(); err != nil {
+		return err
+	}
+	every, soon := time.NewTicker(sweepEvery), time.NewTicker(time.Second)
+	defer every.Stop()
+	defer soon.Stop()
+	for {
+		select {
+		case <-soon.C:
+			if err := n.msgs.sync(n.db); err != nil {
+				n.report(errorkernel.Failure{Class: errorkernel.Storage, Severity: errorkernel.Error, Cause: err.Error()})
+			}
+		case <-every.C:
+			if err := n.expire(); err != nil {
+				return err
+			}
+			for more := true; more && ctx.Err() == nil; {
+				var err error
+				if more, err = n.db.Prune(time.Now()); err != nil && !errors.Is(err, store.ErrFull) {
+					return err
+				}
+			}
+		case <-ctx.Done():
+			return n.msgs.sync(n.db)
+		}
+	}
+}
+
+const expireChunk = 10_000
+
+func (n *Node) expire() error {
+	found, err := n.db.Expired(time.Now(), expireChunk)
+	if err != nil {
+		return err
+	}
+	for s, places := range found {
+		ended, err := n.db.GiveUp(s, places, ack.Expired, "its lifetime ended")
+		if err != nil {
+			return told(err)
+		}
+		n.settled(ended)
+	}
+	return nil
+}
+
+// greetSoon answers the first hello of a node, so that it need not wait for ours.
+func (n *Node) greetSoon() {
+	if err := n.kernel.Ensure("greet", func(context.Context) error { n.greet(); return nil }); err != nil {
+		n.log.Debug("greeting", "err", err)
+	}
+}
