@@ -29,7 +29,7 @@ var layers = map[string][]string{
 	"internal/bench":       {"", "message", "store", "process", "subject", "ack", "internal/transport"},
 	"internal/model":       {},
 	"internal/stewardtest": {"", "message", "store", "process", "subject", "ack", "errorkernel"},
-	"internal/torture":     {"", "message", "store", "subject", "ack"},
+	"internal/torture":     {"message", "store", "subject", "ack", "internal/api"},
 }
 
 func TestImportsPointDown(t *testing.T) {

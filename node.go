@@ -350,7 +350,8 @@ func (n *Node) queued(ms []*message.Message) {
 	}
 }
 
-// publish finds or starts the publisher of s, and wakes it.
+// publish finds or starts the publisher of s, and wakes it. The goroutine ends
+// when it is idle; what it knows stays, a few hundred bytes for a subject.
 func (n *Node) publish(s subject.Subject) {
 	name := s.String()
 	n.mu.Lock()
@@ -364,17 +365,7 @@ func (n *Node) publish(s subject.Subject) {
 	}
 	n.mu.Unlock()
 	p.Wake()
-	n.ensure("publish:"+name, func(ctx context.Context) error {
-		err := p.Run(ctx)
-		if err == nil {
-			n.mu.Lock()
-			if n.publishers[name] == p {
-				delete(n.publishers, name)
-			}
-			n.mu.Unlock()
-		}
-		return err
-	})
+	n.ensure("publish:"+name, p.Run)
 }
 
 // ensure lets the kernel run a process that lives while it has work.
@@ -398,17 +389,7 @@ func (n *Node) work(l store.Lane) {
 	}
 	n.mu.Unlock()
 	w.Wake()
-	n.ensure("handle:"+l.From+":"+l.Subject.String(), func(ctx context.Context) error {
-		err := w.Run(ctx)
-		if err == nil {
-			n.mu.Lock()
-			if n.workers[key] == w {
-				delete(n.workers, key)
-			}
-			n.mu.Unlock()
-		}
-		return err
-	})
+	n.ensure("handle:"+l.From+":"+l.Subject.String(), w.Run)
 }
 
 func (n *Node) host() *method.Host {

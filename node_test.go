@@ -3,7 +3,6 @@ package steward_test
 import (
 	"context"
 	"log/slog"
-	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -19,8 +18,6 @@ import (
 	"github.com/steward-bus/steward/store"
 	"github.com/steward-bus/steward/subject"
 )
-
-var _ = filepath.Join
 
 func TestRoad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -52,8 +49,8 @@ func TestRoad(t *testing.T) {
 		}
 		c := start("central")
 		start("ship1")
-		for range 3 {
-			m := &message.Message{ToNode: "ship1", Kind: subject.CommandACK, Method: "Count"}
+		for _, to := range []string{"ship1", "central", "ship1"} {
+			m := &message.Message{ToNode: to, Kind: subject.CommandACK, Method: "Count"}
 			if err := c.Submit(ctx, m); err != nil {
 				t.Fatal(err)
 			}

@@ -52,6 +52,9 @@ func (db *DB) Records(f Filter) (list []Record, err error) {
 	err = db.view(func(tx *bolt.Tx) error {
 		c := tx.Bucket(bucketMessages).Cursor()
 		for k, v := c.Last(); k != nil && len(list) < limit; k, v = c.Prev() {
+			if isLocal(k) {
+				continue
+			}
 			b, err := decodeBody(k, v)
 			if err != nil {
 				return err
@@ -166,6 +169,9 @@ func (db *DB) Find(key string) (ids []uuid.UUID, err error) {
 	err = db.view(func(tx *bolt.Tx) error {
 		c := tx.Bucket(bucketMessages).Cursor()
 		for k, v := c.Last(); k != nil && len(ids) < 10; k, v = c.Prev() {
+			if isLocal(k) {
+				continue
+			}
 			if last {
 				b, err := decodeBody(k, v)
 				if err != nil {

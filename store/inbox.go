@@ -252,7 +252,8 @@ func (r *receiver) repeat(item Item) (ack.Ack, error) {
 	if !item.Void {
 		return a, nil
 	}
-	st, found, err := getStatus(r.tx, item.ID)
+	id := r.db.localID(r.b.From, item.ID)
+	st, found, err := getStatus(r.tx, id)
 	if err != nil {
 		return a, err
 	}
@@ -276,7 +277,7 @@ func (r *receiver) repeat(item Item) (ack.Ack, error) {
 	}
 	r.taken[string(r.key)]--
 	st = status{state: Ended, outcome: ack.Cancelled, delivered: p.received, ended: r.now, reason: "given up by its sender"}
-	if err := putStatus(r.tx, item.ID, st); err != nil {
+	if err := putStatus(r.tx, id, st); err != nil {
 		return a, err
 	}
 	return ack.Ack{Verdict: ack.Voided}, queue.Delete(placeKey(item.Place))
@@ -297,14 +298,28 @@ func (r *receiver) take(item Item) error {
 	r.got.New++
 	r.got.Lanes[string(r.key)] = Lane{r.b.From, r.b.Subject}
 	key := placeKey(item.Place)
-	return r.inbox.Put(key, pending{id: item.ID, received: r.now}.encode(key))
+	return r.inbox.Put(key, pending{id: r.db.localID(r.b.From, item.ID), received: r.now}.encode(key))
 }
 
 func (r *receiver) keep(item Item) error {
-	return r.tx.Bucket(bucketMessages).Put(item.ID[:], body{
+	id := r.db.localID(r.b.From, item.ID)
+	return r.tx.Bucket(bucketMessages).Put(id[:], body{
 		incoming: true, place: item.Place, subject: r.b.Subject.String(), event: item.Event,
-	}.encode(item.ID[:]))
+	}.encode(id[:]))
 }
+
+// localID is the id under which a message is kept as received: its own, but for
+// what a node sends to itself, which it has under its own id as sent. It is then
+// of version 8, in which the bits are ours.
+func (db *DB) localID(from string, id uuid.UUID) uuid.UUID {
+	if from == db.opts.Node {
+		id[6] = id[6]&0x0f | 0x80
+	}
+	return id
+}
+
+// isLocal reports whether k is the received half of a message to oneself.
+func isLocal(k []byte) bool { return len(k) == 16 && k[6]>>4 == 8 }
 
 // settle ends the command that a Result answers. A result for a command that is
 // not known here is kept as an orphan; it is never refused, since nobody could
@@ -603,6 +618,7 @@ func (db *DB) Ask(l Lane, ids []uuid.UUID) (traces []Trace, again []*message.Mes
 }
 
 func (db *DB) ask(tx *bolt.Tx, l Lane, id uuid.UUID) (Trace, *message.Message, error) {
+	id = db.localID(l.From, id)
 	v := tx.Bucket(bucketMessages).Get(id[:])
 	if v == nil {
 		return TraceGone, nil, nil

@@ -95,7 +95,7 @@ func (w *writer) loop() {
 		case first = <-w.in:
 		case <-w.nudge:
 			w.mu.Lock()
-			full := len(w.patient) >= maxPatient
+			full := len(w.patient) == maxPatient
 			w.mu.Unlock()
 			if !full {
 				timer.Reset(lazyDelay)
@@ -146,12 +146,28 @@ func (w *writer) commit(group []*op) {
 		if o.err == nil {
 			o.err = err
 		}
+		if o.done == nil && errors.Is(o.err, ErrFull) {
+			w.again(o)
+			continue
+		}
 		if o.err == nil && o.then != nil {
 			o.then()
 		}
 		if o.done != nil {
 			o.done <- o.err
 		}
+	}
+}
+
+// again lets an operation that nobody waits for wait for room on the disk.
+func (w *writer) again(o *op) {
+	o.err = nil
+	w.mu.Lock()
+	w.patient = append(w.patient, o)
+	w.mu.Unlock()
+	select {
+	case w.nudge <- struct{}{}:
+	default:
 	}
 }
 
