@@ -42,6 +42,7 @@ const (
 func httpGet(h *Host) process.Method {
 	return process.Method{
 		Name:       "HTTPGet",
+		Replies:    true,
 		Kinds:      []subject.Kind{subject.CommandACK, subject.EventACK},
 		Repeatable: true,
 		Concurrent: concurrentGets,
