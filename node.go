@@ -24,6 +24,7 @@ import (
 
 	"github.com/steward-bus/steward/ack"
 	"github.com/steward-bus/steward/errorkernel"
+	"github.com/steward-bus/steward/internal/follow"
 	"github.com/steward-bus/steward/internal/method"
 	"github.com/steward-bus/steward/internal/metrics"
 	"github.com/steward-bus/steward/internal/submit"
@@ -52,10 +53,10 @@ type Config struct {
 	HistoryCount int                 // see store.Options
 	InboxLimit   int                 // see store.Options
 	Allow        map[string][]string // method -> nodes that may ask for it, "*" for all; a method without entry: all
-	//FORWARD
-	CLI  method.CLIConfig
-	HTTP method.HTTPConfig
-	Text method.TextConfig
+	Forward      []follow.Source     // logs to send on
+	CLI          method.CLIConfig
+	HTTP         method.HTTPConfig
+	Text         method.TextConfig
 
 	Headless bool   // no local API and no inmsg.txt: for a program that embeds the node
 	Metrics  string // address of /metrics, /healthz and /readyz; none if empty
@@ -128,6 +129,13 @@ func New(cfg Config) (*Node, error) {
 		return nil, err
 	}
 	n.db = db
+	peers, err := db.Peers()
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	for _, p := range peers {
+		n.peers[p.Name] = p
+	}
 	n.kernel = &errorkernel.Kernel{Node: cfg.Name, Log: n.log, Store: n.keepFailure}
 	if cfg.Central != "" && cfg.Central != cfg.Name {
 		n.kernel.Forward = n.forwardFailure
@@ -232,11 +240,11 @@ func (n *Node) brokerURL() string {
 func (n *Node) spawn(ctx context.Context) error {
 	results := submit.Results{Dir: filepath.Join(n.cfg.Dir, "results")}
 	steady := map[string]func(context.Context) error{
-		"sweep":   n.sweep,
-		"hello":   n.sayHello,
-		"results": func(ctx context.Context) error { return n.writeResults(ctx, results) },
-		"metrics": n.serveMetrics,
-		//FWD2
+		"sweep":    n.sweep,
+		"hello":    n.sayHello,
+		"results":  func(ctx context.Context) error { return n.writeResults(ctx, results) },
+		"metrics":  n.serveMetrics,
+		"forward":  n.forwardLogs,
 		"failures": n.relayStorageFault,
 	}
 	if !n.cfg.Headless {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/google/uuid"
@@ -159,9 +160,25 @@ func (n *Node) expire() error {
 	return nil
 }
 
-// greetSoon answers the first hello of a node, so that it need not wait for ours.
-func (n *Node) greetSoon() {
-	if err := n.kernel.Ensure("greet", func(context.Context) error { n.greet(); return nil }); err != nil {
-		n.log.Debug("greeting", "err", err)
+// greetBack answers the first hello of a life: central's by all nodes, a new
+// node's by central. It may have been sent before the other side listened.
+func (n *Node) greetBack(to string, known bool) {
+	if to != n.central() && (known || n.central() != n.cfg.Name) {
+		return
+	}
+	err := n.kernel.Ensure("greet", func(ctx context.Context) error {
+		timer := time.NewTimer(rand.N(greetSpread)) // a fleet must not answer in step
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			n.greet()
+		case <-ctx.Done():
+		}
+		return nil
+	})
+	if err != nil {
+		n.log.Debug("a greeting was not sent", "err", err)
 	}
 }
+
+const greetSpread = 500 * time.Millisecond

@@ -299,9 +299,7 @@ func (n *Node) helloMessage(m *message.Message) {
 	n.mu.Unlock()
 	if !known || was.Epoch != p.Epoch {
 		n.log.Info("hello", "from", p.Name, "version", p.Version, "os", p.OS, "arch", p.Arch)
-		if n.central() == n.cfg.Name && !known {
-			n.greetSoon()
-		}
+		n.greetBack(p.Name, known)
 	}
 	if err := n.db.PutPeer(p); err != nil {
 		n.log.Warn("a peer was not kept", "peer", p.Name, "err", err)

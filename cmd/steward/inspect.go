@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/steward-bus/steward/errorkernel"
+	"github.com/steward-bus/steward/internal/api"
+	"github.com/steward-bus/steward/store"
+)
+
+func (e *env) nodesCmd() *cobra.Command {
+	return e.outputFlag(&cobra.Command{
+		Use: "nodes", Short: "List the nodes that this one knows", Args: cobra.NoArgs, Example: "  steward nodes\n  steward nodes -o json",
+		RunE: func(c *cobra.Command, _ []string) error {
+			return e.with(c, func(ctx context.Context, cl *api.Client) error {
+				list, err := cl.Nodes(ctx)
+				if err != nil {
+					return err
+				}
+				return printAll(e, list, func() [][]string {
+					rows := [][]string{{"NODE", "STATE", "SEEN", "VERSION", "PLATFORM", "WAITING"}}
+					for _, p := range list {
+						state := "offline"
+						if p.Online {
+							state = "online"
+						}
+						platform := "-"
+						if p.OS != "" {
+							platform = p.OS + "/" + p.Arch
+						}
+						rows = append(rows, []string{p.Name, state, ago(p.LastSeen), dash(p.Version), platform, fmt.Sprint(p.Waiting)})
+					}
+					return rows
+				})
+			})
+		},
+	})
+}
+
+func (e *env) processesCmd() *cobra.Command {
+	c := e.outputFlag(&cobra.Command{
+		Use: "processes", Short: "List the node's processes, or restart one", Args: cobra.NoArgs, Example: "  steward processes\n  steward processes restart publish:steward.ship1.CommandACK.CLICommand",
+		RunE: func(c *cobra.Command, _ []string) error {
+			return e.with(c, func(ctx context.Context, cl *api.Client) error {
+				list, err := cl.Processes(ctx)
+				if err != nil {
+					return err
+				}
+				return printAll(e, list, func() [][]string {
+					rows := [][]string{{"PROCESS", "STATE", "SINCE", "RESTARTS", "LAST ERROR"}}
+					for _, p := range list {
+						rows = append(rows, []string{p.Name, string(p.State), clock(p.Since), fmt.Sprint(p.Restarts), cut(dash(p.LastError), 60)})
+					}
+					return rows
+				})
+			})
+		},
+	})
+	c.AddCommand(&cobra.Command{
+		Use: "restart NAME", Short: "Start a process that was terminated", Args: cobra.ExactArgs(1), Example: "  steward processes restart submit",
+		RunE: func(c *cobra.Command, args []string) error {
+			return e.with(c, func(ctx context.Context, cl *api.Client) error { return cl.RestartProcess(ctx, args[0]) })
+		},
+	})
+	return c
+}
+
+func (e *env) errorsCmd() *cobra.Command {
+	var f api.FailureFilter
+	var class, severity string
+	var since time.Duration
+	var all, follow bool
+	c := &cobra.Command{
+		Use: "errors", Short: "List, follow and resolve what went wrong", Args: cobra.NoArgs, Example: "  steward errors --class unknown\n  steward errors resolve all",
+		RunE: func(c *cobra.Command, _ []string) error {
+			f.Class, f.Severity, f.Unresolved = errorkernel.Class(class), errorkernel.Severity(severity), !all
+			if since > 0 {
+				f.Since = time.Now().Add(-since)
+			}
+			return e.with(c, func(ctx context.Context, cl *api.Client) error {
+				if follow {
+					return e.followFailures(ctx, cl, f)
+				}
+				list, err := cl.Failures(ctx, f)
+				if err != nil {
+					return err
+				}
+				return printAll(e, list, func() [][]string { return failureRows(list) })
+			})
+		},
+	}
+	flags := c.Flags()
+	flags.StringVar(&class, "class", "", "submission, storage, transport, process, handler, rejection, expiry, undelivered, unknown or identity")
+	flags.StringVar(&severity, "severity", "", "warning, error or critical")
+	flags.StringVar(&f.Node, "node", "", "node")
+	flags.DurationVar(&since, "since", 0, "seen within, such as 1h")
+	flags.IntVar(&f.Limit, "limit", 100, "at most so many")
+	flags.BoolVar(&all, "all", false, "also the resolved ones")
+	flags.BoolVarP(&follow, "follow", "f", false, "go on as they come")
+	c.AddCommand(&cobra.Command{
+		Use: "resolve ID|all", Short: "Mark a failure as seen to", Args: cobra.ExactArgs(1), Example: "  steward errors resolve all",
+		RunE: func(c *cobra.Command, args []string) error {
+			return e.with(c, func(ctx context.Context, cl *api.Client) error { return cl.ResolveFailure(ctx, args[0]) })
+		},
+	})
+	return e.outputFlag(c)
+}
+
+func (e *env) followFailures(ctx context.Context, cl *api.Client, f api.FailureFilter) error {
+	for x, err := range cl.FollowFailures(ctx, f, time.Second) {
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		one := []errorkernel.Failure{x}
+		if err := printAll(e, one, func() [][]string { return failureRows(one)[1:] }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func failureRows(list []errorkernel.Failure) [][]string {
+	rows := [][]string{{"ID", "LAST", "NODE", "CLASS", "SEVERITY", "ACTION", "COUNT", "CAUSE"}}
+	for _, f := range list {
+		line, _, _ := strings.Cut(f.Cause, "\n")
+		rows = append(rows, []string{f.ID, clock(f.Last), f.Node, string(f.Class), string(f.Severity), string(f.Action), fmt.Sprint(f.Count), cut(line, 100)})
+	}
+	return rows
+}
+
+func (e *env) statusCmd() *cobra.Command {
+	return e.outputFlag(&cobra.Command{
+		Use: "status", Short: "Show the node at a glance", Args: cobra.NoArgs, Example: "  steward status",
+		RunE: func(c *cobra.Command, _ []string) error {
+			return e.with(c, func(ctx context.Context, cl *api.Client) error {
+				s, err := cl.Status(ctx)
+				if err != nil {
+					return err
+				}
+				return printOne(e, s, func() [][]string {
+					broker := "not connected"
+					if s.Broker.Connected {
+						broker = "connected"
+					}
+					if s.Broker.Embedded {
+						broker += ", embedded"
+					}
+					rows := [][]string{
+						{"node", s.Node}, {"version", s.Version}, {"up", time.Since(s.Since).Round(time.Second).String()}, {"data", s.Data},
+						{"broker", s.Broker.URL + " (" + broker + ")"}, {"central", s.Central}, {"journal", s.StoreID},
+						{"waiting", fmt.Sprint(s.Backlog.Waiting)}, {"awaiting results", fmt.Sprint(s.Backlog.AwaitingResult)}, {"inbox", fmt.Sprint(s.Backlog.Inbox)},
+						{"accepted", fmt.Sprint(s.Counters.Accepted)}, {"received", fmt.Sprint(s.Counters.Received)}, {"failures", fmt.Sprint(s.Counters.Failures)},
+					}
+					if s.Insecure != "" {
+						rows = append(rows, []string{"INSECURE", s.Insecure})
+					}
+					return rows
+				})
+			})
+		},
+	})
+}
+
+const completionLimit = 200 * time.Millisecond
+
+// completeNodes offers the names of nodes; it must not keep a shell waiting.
+func (e *env) completeNodes(c *cobra.Command, _ []string, _ string) (names []string, _ cobra.ShellCompDirective) {
+	e.complete(c, func(ctx context.Context, cl *api.Client) {
+		list, _ := cl.Nodes(ctx) // a shell cannot be told more
+		for _, p := range list {
+			names = append(names, p.Name)
+		}
+	})
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+func (e *env) completeIDs(c *cobra.Command, _ []string, _ string) (ids []string, _ cobra.ShellCompDirective) {
+	ids = []string{"last"}
+	e.complete(c, func(ctx context.Context, cl *api.Client) {
+		list, _ := cl.Messages(ctx, store.Filter{Limit: 50}) // a shell cannot be told more
+		for _, r := range list {
+			ids = append(ids, r.ID+"\t"+r.Method+" to "+r.ToNode)
+		}
+	})
+	return ids, cobra.ShellCompDirectiveNoFileComp
+}
+
+func (e *env) complete(c *cobra.Command, f func(context.Context, *api.Client)) {
+	cl, err := e.dial()
+	if err != nil {
+		return
+	}
+	defer cl.Close()
+	parent := c.Context()
+	if parent == nil {
+		parent = context.Background()
+	}
+	ctx, cancel := context.WithTimeout(parent, completionLimit)
+	defer cancel()
+	f(ctx, cl)
+}
+
+var errDamaged = errors.New("the journal has problems: restore it from a backup, or move it away to begin without history")

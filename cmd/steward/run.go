@@ -1,0 +1,115 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/steward-bus/steward"
+	"github.com/steward-bus/steward/ack"
+	"github.com/steward-bus/steward/internal/config"
+	"github.com/steward-bus/steward/internal/follow"
+)
+
+// runFlags are the flags of run, over file and environment.
+type runFlags struct {
+	file  string
+	flags config.Config
+}
+
+func (f *runFlags) register(c *cobra.Command) {
+	fl := c.Flags()
+	fl.StringVar(&f.file, "config", os.Getenv("STEWARD_CONFIG"), "YAML configuration file (or STEWARD_CONFIG)")
+	fl.StringVar(&f.flags.Node, "node", "", "name of the node (the host's)")
+	fl.StringVar(&f.flags.Listen, "listen", "", "address of the embedded broker (127.0.0.1:4222 without --broker)")
+	fl.StringSliceVar(&f.flags.Broker, "broker", nil, "URLs of brokers to join instead")
+	fl.StringVar(&f.flags.Central, "central", "", "node that collects failures (central)")
+	fl.StringVar(&f.flags.InMsg, "inmsg", "", "file that messages are dropped into (DATA/inmsg.txt)")
+	fl.StringVar(&f.flags.Metrics, "metrics", "", "address of /metrics, /healthz and /readyz (none)")
+	fl.StringVar(&f.flags.Log.Level, "log-level", "", "debug, info, warn or error (info)")
+	fl.StringVar(&f.flags.Log.Format, "log-format", "", "auto, text or json (auto: text on a terminal)")
+	fl.BoolVar(&f.flags.Insecure, "insecure", false, "let anybody reach the broker: allow it off loopback")
+}
+
+// load puts the flags that were given over file and environment.
+func (f *runFlags) load(e *env, c *cobra.Command) (config.Config, error) {
+	cfg, err := config.Load(f.file, os.Environ(), func(cfg *config.Config) {
+		for name, set := range map[string]func(){
+			"node": func() { cfg.Node = f.flags.Node }, "listen": func() { cfg.Listen, cfg.Broker = f.flags.Listen, nil },
+			"broker": func() { cfg.Broker, cfg.Listen = f.flags.Broker, "" }, "central": func() { cfg.Central = f.flags.Central },
+			"inmsg": func() { cfg.InMsg = f.flags.InMsg }, "metrics": func() { cfg.Metrics = f.flags.Metrics },
+			"log-level": func() { cfg.Log.Level = f.flags.Log.Level }, "log-format": func() { cfg.Log.Format = f.flags.Log.Format },
+			"insecure": func() { cfg.Insecure = f.flags.Insecure }, "data": func() { cfg.Data = e.data },
+		} {
+			if c.Flags().Changed(name) {
+				set()
+			}
+		}
+		if c.Flags().Changed("listen") && c.Flags().Changed("broker") {
+			cfg.Listen, cfg.Broker = f.flags.Listen, f.flags.Broker // Validate says that it is one or the other
+		}
+	})
+	if errors.Is(err, config.ErrInvalid) {
+		err = usageError{err}
+	}
+	return cfg, err
+}
+
+func (e *env) runCmd() *cobra.Command {
+	var f runFlags
+	c := &cobra.Command{
+		Use: "run", Short: "Run a node", Args: cobra.NoArgs,
+		Long: `run starts a node. Without --broker it embeds a NATS server on loopback. SIGTERM ends it:
+running commands may end within 10 seconds, all else waits in the journal.`,
+		Example: "  steward run --node central\n  steward run --node ship1 --broker nats://127.0.0.1:4222 --data ./data/ship1",
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := f.load(e, c)
+			if err != nil {
+				return err
+			}
+			n, err := steward.New(nodeConfig(cfg, logger(cfg, e.stderr)))
+			if err != nil {
+				return err
+			}
+			return n.Run(c.Context())
+		},
+	}
+	f.register(c)
+	return c
+}
+
+func nodeConfig(c config.Config, log *slog.Logger) steward.Config {
+	return steward.Config{
+		Name: c.Node, Dir: c.Data, Listen: c.Listen, Brokers: c.Broker, Central: c.Central, InMsg: c.InMsg, Prefix: c.Prefix,
+		Policy: ack.Policy{Timeout: time.Duration(c.AckTimeout), Retries: c.Retries}, Idle: time.Duration(c.Idle), Grace: time.Duration(c.Grace),
+		HistoryAge: time.Duration(c.History.Age), HistoryCount: c.History.Count, InboxLimit: c.InboxLimit, Allow: c.Allow,
+		Metrics: c.Metrics, Insecure: c.Insecure, Version: version, Log: log, Forward: forwards(c),
+	}
+}
+
+// logger writes text to a terminal, JSON else.
+func logger(c config.Config, w io.Writer) *slog.Logger {
+	var level slog.Level
+	if c.Log.Level != "" {
+		if err := level.UnmarshalText([]byte(c.Log.Level)); err != nil {
+			level = slog.LevelInfo // Validate has seen it
+		}
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	if c.Log.Format == "text" || c.Log.Format != "json" && isTerminal(w) {
+		return slog.New(slog.NewTextHandler(w, opts))
+	}
+	return slog.New(slog.NewJSONHandler(w, opts))
+}
+
+func forwards(c config.Config) []follow.Source {
+	list := make([]follow.Source, len(c.Forward))
+	for i, f := range c.Forward {
+		list[i] = follow.Source(f)
+	}
+	return list
+}

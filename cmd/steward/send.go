@@ -1,0 +1,317 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"github.com/steward-bus/steward/ack"
+	"github.com/steward-bus/steward/internal/api"
+	"github.com/steward-bus/steward/message"
+	"github.com/steward-bus/steward/store"
+)
+
+// draft is a submission as the flags of send and exec describe it.
+type draft struct {
+	To            []string          `json:"toNodes"`
+	Data          []string          `json:"data"`
+	Kind          string            `json:"commandOrEvent"`
+	Method        string            `json:"method"`
+	AckTimeout    string            `json:"timeout,omitempty"`
+	Retries       int               `json:"retries,omitempty"`
+	MethodTimeout string            `json:"methodTimeout,omitempty"`
+	Expires       string            `json:"expires,omitempty"`
+	OnUnknown     string            `json:"onUnknown,omitempty"`
+	ReplyTo       string            `json:"replyTo,omitempty"`
+	ReplyMethod   string            `json:"replyMethod,omitempty"`
+	Directory     string            `json:"directory,omitempty"`
+	FileName      string            `json:"fileName,omitempty"`
+	Labels        map[string]string `json:"labels,omitempty"`
+}
+
+func (d *draft) limits(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&d.AckTimeout, "ack-timeout", "", "wait of one attempt for its ack")
+	f.IntVar(&d.Retries, "retries", 0, "attempts after the first; 0: until it expires")
+	f.StringVar(&d.MethodTimeout, "method-timeout", "", "bound of the run")
+	f.StringVar(&d.Expires, "expires", "", "end of the lifetime, such as 1h, 7d or an RFC 3339 time")
+	f.StringVar(&d.OnUnknown, "on-unknown", "", "report or rerun")
+	f.StringVar(&d.ReplyTo, "reply-to", "", "node that gets the output besides")
+	f.StringVar(&d.ReplyMethod, "reply-method", "", "method that it gets it by")
+	f.StringToStringVarP(&d.Labels, "label", "l", nil, "key=value")
+}
+
+func (e *env) sendCmd() *cobra.Command {
+	var d draft
+	var wait bool
+	c := &cobra.Command{
+		Use: "send [FILE|-] | send --to NODE --method METHOD [flags] -- DATA...", Short: "Submit messages, from a file or from flags",
+		Example: "  steward send examples/messages/toShip1-CLICommand.json\n  steward send --to ship1,ship2 --kind EventACK --method TextLogging -- 'a line'",
+		RunE: func(c *cobra.Command, args []string) error {
+			doc, err := e.submission(d, args)
+			if err != nil {
+				return err
+			}
+			return e.with(c, func(ctx context.Context, cl *api.Client) error {
+				records, err := cl.SubmitDocument(ctx, doc)
+				if err != nil {
+					return err
+				}
+				if wait {
+					if records, err = e.await(ctx, cl, records, 0); err != nil {
+						return err
+					}
+				}
+				err = printAll(e, records, func() [][]string { return messageRows(records) })
+				if wait && err == nil {
+					return ended(records)
+				}
+				return err
+			})
+		},
+	}
+	f := c.Flags()
+	f.StringSliceVar(&d.To, "to", nil, "receivers")
+	f.StringVar(&d.Kind, "kind", "CommandACK", "CommandACK, CommandNACK, EventACK or EventNACK")
+	f.StringVar(&d.Method, "method", "", "method")
+	f.StringVar(&d.Directory, "directory", "", "folder, for methods that write files")
+	f.StringVar(&d.FileName, "file-name", "", "file, for methods that write files")
+	f.BoolVar(&wait, "wait", false, "wait for the outcomes")
+	d.limits(c)
+	_ = c.RegisterFlagCompletionFunc("to", e.completeNodes)
+	return e.outputFlag(c)
+}
+
+// submission is the document that the arguments mean: a file, stdin, or flags.
+func (e *env) submission(d draft, args []string) ([]byte, error) {
+	if len(d.To) > 0 || d.Method != "" {
+		d.Data = append([]string{}, args...)
+		return json.Marshal(d)
+	}
+	if len(args) != 1 {
+		return nil, usageError{errors.New("send takes one FILE, or - for stdin, or --to and --method")}
+	}
+	if args[0] == "-" {
+		return io.ReadAll(io.LimitReader(e.stdin, api.MaxDocument+1))
+	}
+	b, err := os.ReadFile(args[0])
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %w", api.ErrNotFound, err)
+	}
+	return b, err
+}
+
+func (e *env) execCmd() *cobra.Command {
+	d := draft{Kind: "CommandACK", Method: "CLICommand"}
+	var detach, concurrent bool
+	var timeout time.Duration
+	c := &cobra.Command{
+		Use: "exec NODE[,NODE...] -- COMMAND [ARG...]", Short: "Run a command on nodes, and wait for what it says",
+		Long: `exec submits a CLICommand to each node and waits for the outcomes. Interrupting it, or
+--timeout, ends the waiting, never the message: what was accepted will be delivered.`,
+		Example: "  steward exec ship1 -- uname -a\n  steward exec ship1,ship2 --timeout 30s -- systemctl is-active ssh\n  steward exec ship1 --detach -- reboot",
+		Args:    cobra.MinimumNArgs(2),
+		ValidArgsFunction: func(c *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveDefault
+			}
+			return e.completeNodes(c, args, toComplete)
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			d.To, d.Data = strings.Split(args[0], ","), args[1:]
+			if concurrent {
+				d.Method = "CLICommandConcurrent"
+			}
+			doc, err := json.Marshal(d)
+			if err != nil {
+				return err
+			}
+			return e.with(c, func(ctx context.Context, cl *api.Client) error { return e.exec(ctx, cl, doc, detach, timeout) })
+		},
+	}
+	c.Flags().SetInterspersed(true)
+	c.Flags().BoolVarP(&detach, "detach", "d", false, "print the ids and do not wait")
+	c.Flags().BoolVar(&concurrent, "concurrent", false, "do not wait for commands that were sent before")
+	c.Flags().DurationVar(&timeout, "timeout", 0, "wait so long at most; the message goes on")
+	d.limits(c)
+	return e.outputFlag(c)
+}
+
+func (e *env) exec(ctx context.Context, cl *api.Client, doc []byte, detach bool, timeout time.Duration) error {
+	records, err := cl.SubmitDocument(ctx, doc)
+	if err != nil {
+		return err
+	}
+	if detach {
+		if e.format != "table" {
+			return printAll(e, records, nil)
+		}
+		for _, r := range records {
+			fmt.Fprintln(e.stdout, r.ID)
+		}
+		return nil
+	}
+	if records, err = e.await(ctx, cl, records, timeout); err != nil {
+		return err
+	}
+	if e.format != "table" {
+		if err := printAll(e, records, nil); err != nil {
+			return err
+		}
+		return ended(records)
+	}
+	for _, r := range records {
+		prefix := ""
+		if len(records) > 1 {
+			prefix = r.ToNode + ": "
+		}
+		if err := e.outputOf(r, prefix); err != nil {
+			return err
+		}
+		if r.State == store.Ended && r.Outcome != ack.Done {
+			fmt.Fprintf(e.stderr, "steward: %s: %s%s\n", r.ToNode, r.Outcome, because(r))
+		}
+	}
+	return ended(records)
+}
+
+func because(r store.Record) string {
+	switch {
+	case r.Result != nil && r.Result.ExitCode != nil:
+		return fmt.Sprintf(" (exit code %d)", *r.Result.ExitCode)
+	case r.Reason != "":
+		return ": " + printable(cut(r.Reason, 300))
+	}
+	return ""
+}
+
+// await waits for the outcomes of all records, side by side, at most timeout if
+// that is not 0. What is still on its way then is named with how to wait on.
+func (e *env) await(ctx context.Context, cl *api.Client, records []store.Record, timeout time.Duration) ([]store.Record, error) {
+	wctx := ctx
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		wctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	errs := make([]error, len(records))
+	slots := make(chan struct{}, 64)
+	var group sync.WaitGroup
+	for i := range records {
+		group.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			r, err := cl.Wait(wctx, records[i].ID)
+			if err == nil {
+				records[i] = r
+			}
+			errs[i] = err
+		})
+	}
+	group.Wait()
+	var late []string
+	for i, err := range errs {
+		switch {
+		case err == nil:
+		case wctx.Err() != nil:
+			late = append(late, records[i].ID)
+		default:
+			return records, err
+		}
+	}
+	if len(late) > 0 {
+		fmt.Fprintf(e.stderr, "steward: still on its way; nothing is lost. To wait on: steward wait %s\n", strings.Join(late, " "))
+	}
+	return records, nil
+}
+
+func (e *env) waitCmd() *cobra.Command {
+	var timeout time.Duration
+	c := &cobra.Command{
+		Use: "wait ID...", Short: "Wait for the outcomes of messages", Args: cobra.MinimumNArgs(1), ValidArgsFunction: e.completeIDs,
+		Example: "  steward wait last --timeout 30s",
+		RunE: func(c *cobra.Command, args []string) error {
+			return e.with(c, func(ctx context.Context, cl *api.Client) error {
+				records := make([]store.Record, len(args))
+				for i, id := range args {
+					r, err := cl.Message(ctx, id)
+					if err != nil {
+						return err
+					}
+					records[i] = r
+				}
+				records, err := e.await(ctx, cl, records, timeout)
+				if err != nil {
+					return err
+				}
+				if err := printAll(e, records, func() [][]string { return messageRows(records) }); err != nil {
+					return err
+				}
+				return ended(records)
+			})
+		},
+	}
+	c.Flags().DurationVar(&timeout, "timeout", 0, "wait so long at most; the message goes on")
+	return e.outputFlag(c)
+}
+
+func (e *env) cancelCmd() *cobra.Command {
+	return e.outputFlag(&cobra.Command{
+		Use: "cancel ID", Short: "Withdraw a message, if it is not too late", Args: cobra.ExactArgs(1), ValidArgsFunction: e.completeIDs,
+		Long:    "A message that was never sent is cancelled at once. After an attempt the receiver is asked, and its answer decides.",
+		Example: "  steward cancel last",
+		RunE: func(c *cobra.Command, args []string) error {
+			return e.with(c, func(ctx context.Context, cl *api.Client) error {
+				r, err := cl.Cancel(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				return printOne(e, r, func() [][]string { return messageRows([]store.Record{r}) })
+			})
+		},
+	})
+}
+
+func (e *env) resendCmd() *cobra.Command {
+	return e.outputFlag(&cobra.Command{
+		Use: "resend ID|FILE", Short: "Submit a message again, as a new one", Args: cobra.ExactArgs(1), ValidArgsFunction: e.completeIDs,
+		Long:    "FILE holds lines of messages.log, or submissions.",
+		Example: "  steward resend last\n  grep ship1 data/central/messages.log | tail -n 3 > again && steward resend again",
+		RunE: func(c *cobra.Command, args []string) error {
+			return e.with(c, func(ctx context.Context, cl *api.Client) error {
+				records, err := resend(ctx, cl, args[0])
+				if err != nil {
+					return err
+				}
+				return printAll(e, records, func() [][]string { return messageRows(records) })
+			})
+		},
+	})
+}
+
+func resend(ctx context.Context, cl *api.Client, what string) ([]store.Record, error) {
+	b, err := os.ReadFile(what)
+	if err != nil {
+		r, err := cl.Resend(ctx, what)
+		return []store.Record{r}, err
+	}
+	var doc []byte
+	for line := range bytes.Lines(b) {
+		if m, err := message.DecodeStored(line); err == nil && m != nil && m.ID != uuid.Nil {
+			m.Expires = time.Time{} // of the first life
+			line = append(message.Document(m), '\n')
+		}
+		doc = append(doc, line...)
+	}
+	return cl.SubmitDocument(ctx, doc)
+}

@@ -1,0 +1,27 @@
+package steward
+
+import (
+	"context"
+
+	"github.com/steward-bus/steward/errorkernel"
+	"github.com/steward-bus/steward/internal/follow"
+	"github.com/steward-bus/steward/message"
+	"github.com/steward-bus/steward/store"
+)
+
+// forwardLogs follows the configured logs and puts their lines on the road.
+func (n *Node) forwardLogs(ctx context.Context) error {
+	if len(n.cfg.Forward) == 0 {
+		return nil
+	}
+	f := &follow.Follower{
+		Sources: n.cfg.Forward, Load: n.db.Note, Log: n.log,
+		Accept: func(ctx context.Context, ms []*message.Message, key string, value []byte) error {
+			return n.accept(ctx, ms, false, store.Note{Key: key, Value: value})
+		},
+		Report: func(err error, path string) {
+			n.report(errorkernel.Failure{Class: errorkernel.Submission, Severity: errorkernel.Warning, Process: "forward", Cause: path + ": " + err.Error()})
+		},
+	}
+	return f.Run(ctx)
+}

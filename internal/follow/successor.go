@@ -1,0 +1,205 @@
+package follow
+
+import (
+	"bytes"
+	"cmp"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// entry is a regular file in a folder.
+type entry struct {
+	path  string
+	inode inode
+	size  int64
+	mtime int64 // nanoseconds
+}
+
+// compare orders entries by age, the oldest first. Where the clock of the file
+// system is too coarse, app.log.2 is older than app.log.1.
+func (e entry) compare(o entry) int {
+	if c := cmp.Compare(e.mtime, o.mtime); c != 0 {
+		return c
+	}
+	if c := cmp.Compare(o.turn(), e.turn()); c != 0 {
+		return c
+	}
+	return cmp.Compare(e.path, o.path)
+}
+
+// turn is the small number that a rotated file's name ends with; 0: none.
+func (e entry) turn() int {
+	n, err := strconv.Atoi(strings.TrimPrefix(filepath.Ext(e.path), "."))
+	if err != nil || n < 0 {
+		return 0
+	}
+	return n
+}
+
+// holds reports whether e begins with what was accepted under p.
+func (e entry) holds(p position) bool {
+	f, fi, ino, err := openRegular(e.path)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }() // only read
+	same, err := p.sameAs(f, fi.Size())
+	return err == nil && same && ino == e.inode
+}
+
+// folders are the listings of one scan.
+type folders map[string][]entry
+
+// list is the regular files in dir; none where there is no such folder.
+func (l folders) list(dir string) ([]entry, error) {
+	if entries, ok := l[dir]; ok {
+		return entries, nil
+	}
+	names, err := os.ReadDir(dir)
+	if err != nil && !os.IsNotExist(err) {
+		return nil, err
+	}
+	entries := []entry{}
+	for _, d := range names {
+		fi, err := d.Info()
+		if err != nil || !fi.Mode().IsRegular() {
+			continue
+		}
+		if ino, ok := inodeOf(fi); ok {
+			entries = append(entries, entry{path: filepath.Join(dir, d.Name()), inode: ino, size: fi.Size(), mtime: fi.ModTime().UnixNano()})
+		}
+	}
+	l[dir] = entries
+	return entries, nil
+}
+
+// turnName is what rotation puts after a name.
+const turnName = `[-._]([0-9][-0-9._T:]*|old|prev)`
+
+// rotatedNames matches the names that files get that had this path.
+func rotatedNames(path string) *regexp.Regexp {
+	base := filepath.Base(path)
+	ext := filepath.Ext(base)
+	stem := strings.TrimSuffix(base, ext)
+	return regexp.MustCompile(`^(` + regexp.QuoteMeta(base) + turnName + `|` +
+		regexp.QuoteMeta(stem) + `[-._][0-9][-0-9._T:]*` + regexp.QuoteMeta(ext) + `)$`)
+}
+
+// beside are the unknown files beside x that have names of rotated ones and were
+// written after x was last looked at, the oldest first.
+func (t *tail) beside(x *file, folders folders) []entry {
+	entries, err := folders.list(filepath.Dir(x.Real))
+	if err != nil {
+		t.complain(x.Path, err)
+		return nil
+	}
+	names := rotatedNames(x.Real)
+	var found []entry
+	for _, e := range entries {
+		if e.mtime >= x.Mtime && names.MatchString(filepath.Base(e.path)) && !t.known(e.inode) {
+			found = append(found, e)
+		}
+	}
+	slices.SortStableFunc(found, entry.compare)
+	return found
+}
+
+// adopt takes up the files between the last one that is known of a path and the
+// one that has that name now: they were rotated before anyone saw them.
+func (t *tail) adopt(folders folders, now time.Time) {
+	last := map[string]*file{}
+	for _, x := range t.files {
+		last[x.Path] = x
+	}
+	for _, x := range slices.Clone(t.files) {
+		if last[x.Path] != x || x.live {
+			continue
+		}
+		var present inode
+		if fi, err := os.Stat(x.Path); err == nil {
+			present, _ = inodeOf(fi)
+		}
+		for _, e := range t.beside(x, folders) {
+			if e.inode == present || x.f != nil && e.size >= probe && e.copies(x, now) || !t.room() {
+				continue
+			}
+			y, err := newFile(x.Path, e.path, now)
+			if err != nil {
+				t.stumble(e.path, err)
+				continue
+			}
+			y.Real = x.Real
+			t.f.Log.Info("following", "path", e.path, "rotated", x.Path)
+			t.add(y)
+		}
+	}
+}
+
+// takeOver goes on in the copy of a truncated file, if there is one.
+func (t *tail) takeOver(x *file, folders folders, now time.Time) bool {
+	if x.HeadLen == 0 {
+		return false
+	}
+	for _, e := range slices.Backward(t.beside(x, folders)) {
+		if !e.holds(x.position) {
+			continue
+		}
+		f, _, ino, err := openRegular(e.path)
+		if err != nil || ino != e.inode {
+			if err == nil {
+				_ = f.Close() // only read
+			}
+			continue
+		}
+		x.close()
+		x.f, x.at, x.held, x.quiet = f, e.path, true, now
+		x.live, x.truncated, x.resting, x.Rotated, x.Missing, x.loaded = false, false, false, false, false, false
+		x.Device, x.Inode, x.dirty = ino.device, ino.number, true
+		t.f.Log.Info("truncated: going on in its copy", "path", x.Path, "copy", e.path)
+		return true
+	}
+	return false
+}
+
+// copyInProgress reports whether e is a copy of a file that is followed, made to
+// truncate that file next. What it holds is read there.
+func (t *tail) copyInProgress(e entry, now time.Time) bool {
+	for _, x := range t.files {
+		if x.f == nil || !x.live || filepath.Dir(x.Real) != filepath.Dir(e.path) ||
+			!rotatedNames(x.Real).MatchString(filepath.Base(e.path)) {
+			continue
+		}
+		if x.verify(now) != nil || e.copies(x, now) {
+			return true // or it changes this moment, and the next scan will tell
+		}
+	}
+	return false
+}
+
+// copies reports whether all of e stands at the start of x too, going by its
+// first and last bytes.
+func (e entry) copies(x *file, now time.Time) bool {
+	if x.verify(now) != nil || e.size > x.Size {
+		return false
+	}
+	f, _, _, err := openRegular(e.path)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }() // only read
+	n := min(probe, e.size)
+	return equalAt(f, x.f, 0, n) && equalAt(f, x.f, e.size-n, n)
+}
+
+func equalAt(a, b io.ReaderAt, at, n int64) bool {
+	p, q := make([]byte, n), make([]byte, n)
+	i, _ := a.ReadAt(p, at) // a short read compares as different
+	j, _ := b.ReadAt(q, at)
+	return int64(i) == n && int64(j) == n && bytes.Equal(p, q)
+}
