@@ -28,11 +28,12 @@ type file struct {
 
 	f         *os.File
 	at        string    // where it was found last
-	held      bool      // the inode that it has was found to be there
+	unsure    bool      // not open, and nobody knows yet where it is
 	resting   bool      // closed after its rotation
 	restMtime int64     // of the file when it was closed
 	live      bool      // Path leads to it
 	truncated bool      // found changed under the position
+	buried    bool      // found replaced: it only says what came before its successors
 	loaded    bool      // from a note of an earlier run, and not opened since
 	quiet     time.Time // since when nothing happened to it
 	gone      time.Time // since when it is missing
@@ -42,6 +43,12 @@ func (x *file) inode() inode { return inode{x.Device, x.Inode} }
 
 // done reports whether all of a rotated file was accepted.
 func (x *file) done() bool { return x.Rotated && x.unread() == 0 }
+
+// rests reports whether a closed file is as it was left.
+func (x *file) rests(fi fs.FileInfo) bool {
+	ino, ok := inodeOf(fi)
+	return ok && ino == x.inode() && x.resting && fi.Size() == x.Offset && fi.ModTime().UnixNano() == x.restMtime
+}
 
 func (x *file) close() {
 	if x.f != nil {
@@ -84,7 +91,7 @@ func newFile(path, at string, now time.Time) (*file, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &file{f: f, at: at, held: true, live: path == at, quiet: now}
+	x := &file{f: f, at: at, live: path == at, quiet: now}
 	x.Path, x.Real = path, path
 	if path == at {
 		if real, err := filepath.EvalSymlinks(path); err == nil {

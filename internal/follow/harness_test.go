@@ -131,6 +131,12 @@ func (j *journal) want(t *testing.T, name string, lines ...string) {
 	t.Helper()
 	j.until(t, fmt.Sprintf("%d lines of %s", len(lines), name), func() bool { return len(j.lines(name)) >= len(lines) })
 	if got := j.lines(name); !slices.Equal(got, lines) {
+		for i := range lines {
+			if got[i] != lines[i] {
+				t.Logf("they differ from line %d on: got %q, want %q", i, got[i:min(i+5, len(got))], lines[i:min(i+5, len(lines))])
+				break
+			}
+		}
 		t.Fatalf("%s: got\n%.2000q\nwant\n%.2000q", name, got, lines)
 	}
 }

@@ -24,15 +24,11 @@ func (t *tail) load(ctx context.Context) bool {
 	if err != nil && !t.unreadable(err, t.source.Path) {
 		return false
 	}
-	t.next = x.Next
+	t.next, t.dead = x.Next, x.Dead
 	for _, id := range x.Files {
 		b, ok := t.note(ctx, t.fileKey(id))
 		if !ok {
 			return false
-		}
-		if b == nil { // deleted, and the index was not written again
-			t.indexDirty = true
-			continue
 		}
 		p, err := decodePosition(b)
 		if err == nil {
@@ -72,11 +68,11 @@ func (t *tail) note(ctx context.Context, key string) ([]byte, bool) {
 
 // store writes the notes that a scan made necessary. A file's note comes before
 // the index that names it, so a crash between leaves a number that is used again;
-// it is deleted before the index forgets it, so a crash leaves a number without
-// a note. No line of a file is sent before both are written.
+// it is deleted after an index that calls it dead, so a crash leaves the wish. No
+// line of a file is sent before it is in the index.
 func (t *tail) store(ctx context.Context) error {
 	for _, x := range t.files {
-		if x.stored && !x.dirty {
+		if !x.dirty || x.buried {
 			continue
 		}
 		if err := t.commit.accept(ctx, nil, t.fileKey(x.id), x.encode()); err != nil {
@@ -84,32 +80,31 @@ func (t *tail) store(ctx context.Context) error {
 		}
 		x.dirty = false
 	}
+	if t.indexDirty {
+		x := index{Next: t.next, Files: []uint64{}, Dead: t.dead}
+		for _, f := range t.files {
+			x.Files = append(x.Files, f.id)
+		}
+		if err := t.commit.accept(ctx, nil, t.indexKey(), x.encode()); err != nil {
+			return err
+		}
+		for _, f := range t.files {
+			f.stored = true
+		}
+		t.indexDirty = false
+	}
 	for len(t.dead) > 0 {
 		if err := t.commit.accept(ctx, nil, t.fileKey(t.dead[0]), nil); err != nil {
 			return err
 		}
 		t.dead = t.dead[1:]
 	}
-	if !t.indexDirty {
-		return nil
-	}
-	x := index{Next: t.next, Files: []uint64{}}
-	for _, f := range t.files {
-		x.Files = append(x.Files, f.id)
-	}
-	if err := t.commit.accept(ctx, nil, t.indexKey(), x.encode()); err != nil {
-		return err
-	}
-	for _, f := range t.files {
-		f.stored = true
-	}
-	t.indexDirty = false
 	return nil
 }
 
 // add takes up a new file, as the youngest.
 func (t *tail) add(x *file) {
-	x.id = t.next
+	x.id, x.dirty = t.next, true
 	t.next++
 	t.files = append(t.files, x)
 	t.indexDirty = true

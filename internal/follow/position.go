@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 )
 
 // noteVersion is the form of the notes; a note of a later form is refused.
@@ -69,8 +70,9 @@ func decodePosition(b []byte) (position, error) {
 // index is the note that names the files of one source.
 type index struct {
 	Version int      `json:"v"`
-	Next    uint64   `json:"next"`  // number of the next file
-	Files   []uint64 `json:"files"` // rising
+	Next    uint64   `json:"next"`           // number of the next file
+	Files   []uint64 `json:"files"`          // rising
+	Dead    []uint64 `json:"dead,omitempty"` // files whose notes are deleted, or to be
 }
 
 func (x index) encode() []byte {
@@ -90,6 +92,11 @@ func decodeIndex(b []byte) (index, error) {
 	for i, id := range x.Files {
 		if id >= x.Next || i > 0 && id <= x.Files[i-1] {
 			return index{}, fmt.Errorf("position note: file number %d is out of order", id)
+		}
+	}
+	for _, id := range x.Dead {
+		if _, live := slices.BinarySearch(x.Files, id); live || id >= x.Next {
+			return index{}, fmt.Errorf("position note: file number %d is called dead", id)
 		}
 	}
 	return x, nil

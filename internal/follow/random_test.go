@@ -59,6 +59,19 @@ func randomRun(t *testing.T, seed uint64) {
 		}
 		return nil
 	}
+	f := follow.Follower{
+		Sources:       []follow.Source{{Path: filepath.Join(w.dir, "*.log"), To: "central"}},
+		Poll:          2 * time.Millisecond,
+		MaxBatchLines: 1 + r.IntN(20),
+		MaxLine:       64,
+	}
+	for i := range w.logs {
+		w.create(i)
+	}
+	stop := j.start(t, f)
+	// A file is followed from its first note on.
+	j.until(t, "first notes", func() bool { return j.noteCount() == 4 })
+	j.mu.Lock()
 	j.before = strike
 	j.after = func(n int) error {
 		if down {
@@ -66,13 +79,7 @@ func randomRun(t *testing.T, seed uint64) {
 		}
 		return strike(n)
 	}
-	f := follow.Follower{
-		Sources:       []follow.Source{{Path: filepath.Join(w.dir, "*.log"), To: "central"}},
-		Poll:          2 * time.Millisecond,
-		MaxBatchLines: 1 + r.IntN(20),
-		MaxLine:       64,
-	}
-	stop := j.start(t, f)
+	j.mu.Unlock()
 	for range 300 {
 		w.act()
 		select {

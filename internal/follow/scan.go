@@ -14,11 +14,11 @@ import (
 // scan brings what is known in line with what the folders hold. It stores nothing.
 func (t *tail) scan(now time.Time) {
 	folders := folders{}
+	t.match()
 	for _, x := range slices.Clone(t.files) {
 		t.locate(x, folders, now)
 	}
-	t.adopt(folders, now)
-	t.discover(now)
+	t.discover(t.adopt(folders, now), now)
 	t.forget(now)
 	t.watch.set(t.watched())
 	t.told[1], t.told[0] = t.told[0], nil
@@ -39,6 +39,9 @@ func (t *tail) locate(x *file, folders folders, now time.Time) {
 	}
 	if err != nil {
 		t.complain(x.at, err)
+	}
+	if x.Missing {
+		x.Missing, x.dirty = false, true
 	}
 	x.loaded = false
 	t.place(x, now)
@@ -62,37 +65,36 @@ func (t *tail) place(x *file, now time.Time) {
 	x.live = live
 }
 
-// find looks for a file that is not open, and opens it if there is something to read.
+// find looks for a file that is not open, and opens it if there is something to
+// read. Until it knows, x is unsure.
 func (t *tail) find(x *file, folders folders, now time.Time) {
+	x.unsure = true
 	at, ino, err := t.whereabouts(x, folders)
-	switch {
-	case err != nil:
-		t.complain(x.Path, err)
-		return
-	case at == "":
+	if err == nil && at == "" {
+		x.unsure = false
 		t.miss(x, now)
 		return
 	}
-	fi, err := os.Stat(at)
+	var f *os.File
+	if err == nil {
+		x.at = at
+		if fi, err := os.Stat(at); err == nil && x.rests(fi) {
+			x.unsure = false
+			return
+		}
+		var opened inode
+		if f, _, opened, err = openRegular(at); err == nil && opened != ino {
+			_ = f.Close() // only read
+			err = errMoved
+		}
+	}
 	if err != nil {
-		return // gone this moment
-	}
-	x.held, x.gone = true, time.Time{}
-	x.at = at
-	if x.resting && ino == x.inode() && fi.Size() == x.Offset && fi.ModTime().UnixNano() == x.restMtime {
+		x.unsure = passing(err)
+		t.stumble(x.Path, err)
 		return
 	}
-	f, _, opened, err := openRegular(at)
-	if err != nil {
-		t.complain(at, err)
-		return
-	}
-	if opened != ino {
-		_ = f.Close() // only read
-		return
-	}
-	x.dirty = x.dirty || x.Missing || ino != x.inode()
-	x.Missing, x.resting = false, false
+	x.dirty = x.dirty || ino != x.inode()
+	x.unsure, x.resting, x.gone = false, false, time.Time{}
 	x.Device, x.Inode = ino.device, ino.number
 	x.f, x.quiet = f, now
 }
@@ -114,7 +116,7 @@ func (t *tail) whereabouts(x *file, folders folders) (string, inode, error) {
 	if err != nil {
 		return "", inode{}, err
 	}
-	for _, e := range entries {
+	for _, e := range append(slices.Clone(t.matched), entries...) {
 		if e.inode == x.inode() {
 			return e.path, e.inode, nil
 		}
@@ -130,7 +132,7 @@ func (t *tail) whereabouts(x *file, folders folders) (string, inode, error) {
 // miss notes that x is nowhere. It may come back: a file system that is not
 // mounted, a folder that was moved.
 func (t *tail) miss(x *file, now time.Time) {
-	x.held, x.resting, x.live = false, false, false
+	x.resting, x.live = false, false
 	if x.gone.IsZero() {
 		x.gone = now
 	}
@@ -152,34 +154,51 @@ func (x *file) lost() string {
 // replaced deals with a file that no longer holds what was read from it: its
 // inode belongs to something new. Where a copy of it was made, that is read on.
 func (t *tail) replaced(x *file, folders folders, now time.Time) {
-	if t.takeOver(x, folders, now) {
+	x.truncated = true
+	took, err := t.takeOver(x, folders, now)
+	if err != nil && passing(err) {
+		t.again(now)
 		return
 	}
-	if x.unread() > 0 || x.loaded && !x.done() {
+	if err != nil {
+		t.complain(x.Path, err)
+	}
+	if took {
+		return
+	}
+	if !x.Missing && (x.unread() > 0 || x.loaded && !x.done()) {
 		t.report(x.Path, fmt.Errorf("%s was truncated or replaced, and there is no copy of it: %s cannot be read any more", x.Path, x.lost()))
 	}
-	t.drop(x)
+	x.close()
+	x.buried, x.truncated, x.live = true, false, false
 }
 
 // discover takes up the files that match and are not known.
-func (t *tail) discover(now time.Time) {
-	paths, err := filepath.Glob(t.source.Path)
-	if err != nil {
-		t.complain(t.source.Path, err)
-		return
-	}
-	found := t.strangers(paths)
-	if t.fresh && len(found) == 0 {
+//
+// next says what may follow where a path led to another file before.
+func (t *tail) discover(next map[string]inode, now time.Time) {
+	if t.fresh && len(t.matched) == 0 {
 		t.f.Log.Info("nothing to follow yet", "path", t.source.Path)
 	}
-	for _, e := range found {
-		if t.known(e.inode) || t.copyInProgress(e, now) {
+	for _, e := range t.matched {
+		if t.known(e.inode) {
+			continue
+		}
+		if only, ok := next[e.path]; ok && e.inode != only {
+			t.again(now) // it was rotated since
+			continue
+		}
+		if t.copyInProgress(e, now) {
 			continue
 		}
 		if !t.room() {
 			return
 		}
 		x, err := newFile(e.path, e.path, now)
+		if err == nil && x.inode() != e.inode {
+			x.close()
+			err = errMoved
+		}
 		if err == nil && t.fresh && t.source.FromEnd {
 			if err = x.skipToEnd(t.f.MaxLine); err != nil {
 				x.close()
@@ -195,47 +214,58 @@ func (t *tail) discover(now time.Time) {
 	t.fresh = false
 }
 
-// strangers are the regular files among paths that are not known, oldest first.
-func (t *tail) strangers(paths []string) []entry {
-	var found []entry
+// match notes the regular files that match the pattern, oldest first.
+func (t *tail) match() {
+	t.matched = t.matched[:0]
+	paths, err := filepath.Glob(t.source.Path)
+	if err != nil {
+		t.complain(t.source.Path, err)
+	}
 	for _, path := range paths {
 		fi, err := os.Stat(path)
 		if err != nil {
 			t.stumble(path, err)
 			continue
 		}
-		ino, ok := inodeOf(fi)
 		if !fi.Mode().IsRegular() {
 			if !fi.IsDir() {
-				t.complain(path, fmt.Errorf("%s: %w: it is not followed", path, errNotRegular))
+				t.stumble(path, fmt.Errorf("%s: %w", path, errNotRegular))
 			}
 			continue
 		}
-		if ok && !t.known(ino) {
-			found = append(found, entry{path: path, inode: ino, size: fi.Size(), mtime: fi.ModTime().UnixNano()})
+		if ino, ok := inodeOf(fi); ok {
+			t.matched = append(t.matched, entry{path: path, inode: ino, size: fi.Size(), mtime: fi.ModTime().UnixNano()})
 		}
 	}
-	slices.SortStableFunc(found, entry.compare)
-	return found
+	slices.SortStableFunc(t.matched, entry.compare)
 }
 
-// stumble complains of an error that is not just a file on the move.
+// again asks for another scan soon: what this one looked at was on the move.
+func (t *tail) again(now time.Time) { t.scanAt = now.Add(t.f.Poll / 10) }
+
+// passing reports whether err is that of files on the move.
+func passing(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, errMoved) || errors.Is(err, errRestless)
+}
+
+// stumble complains of err, unless the next scan can do better.
 func (t *tail) stumble(path string, err error) {
-	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errMoved) {
+	if !passing(err) {
 		t.complain(path, fmt.Errorf("%w: it is not followed", err))
 	}
 }
 
-// known reports whether an inode is that of a file that is followed.
+// known reports whether an inode is that of a file that is followed, or missing:
+// then the next scan finds out whether it is the same file.
 func (t *tail) known(ino inode) bool {
-	return slices.ContainsFunc(t.files, func(x *file) bool { return x.held && x.inode() == ino })
+	return slices.ContainsFunc(t.files, func(x *file) bool { return !x.buried && x.inode() == ino })
 }
 
 // room reports whether one more file may be followed, and complains if not.
 func (t *tail) room() bool {
 	n := 0
 	for _, x := range t.files {
-		if x.held {
+		if x.gone.IsZero() && !x.buried {
 			n++
 		}
 	}

@@ -3,6 +3,8 @@ package follow
 import (
 	"bytes"
 	"cmp"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -56,11 +58,36 @@ func (e entry) holds(p position) bool {
 // folders are the listings of one scan.
 type folders map[string][]entry
 
-// list is the regular files in dir; none where there is no such folder.
+// listTries bounds how often a folder is listed to catch it at rest.
+const listTries = 8
+
+// errRestless says that a folder changes while it is looked at.
+var errRestless = errors.New("the folder changes while it is listed")
+
+// list is the regular files that were in dir at one moment: files are renamed
+// while others are looked at, so it takes two listings that agree.
 func (l folders) list(dir string) ([]entry, error) {
 	if entries, ok := l[dir]; ok {
 		return entries, nil
 	}
+	last, err := listOnce(dir)
+	for range listTries {
+		if err != nil {
+			return nil, err
+		}
+		before := last
+		if last, err = listOnce(dir); err == nil && slices.EqualFunc(before, last, entry.sameName) {
+			l[dir] = last
+			return last, nil
+		}
+	}
+	return nil, fmt.Errorf("%s: %w", dir, errRestless)
+}
+
+func (e entry) sameName(o entry) bool { return e.path == o.path && e.inode == o.inode }
+
+// listOnce lists what is in dir: nothing where there is no such folder.
+func listOnce(dir string) ([]entry, error) {
 	names, err := os.ReadDir(dir)
 	if err != nil && !os.IsNotExist(err) {
 		return nil, err
@@ -75,7 +102,6 @@ func (l folders) list(dir string) ([]entry, error) {
 			entries = append(entries, entry{path: filepath.Join(dir, d.Name()), inode: ino, size: fi.Size(), mtime: fi.ModTime().UnixNano()})
 		}
 	}
-	l[dir] = entries
 	return entries, nil
 }
 
@@ -93,11 +119,10 @@ func rotatedNames(path string) *regexp.Regexp {
 
 // beside are the unknown files beside x that have names of rotated ones and were
 // written after x was last looked at, the oldest first.
-func (t *tail) beside(x *file, folders folders) []entry {
+func (t *tail) beside(x *file, folders folders) ([]entry, error) {
 	entries, err := folders.list(filepath.Dir(x.Real))
 	if err != nil {
-		t.complain(x.Path, err)
-		return nil
+		return nil, err
 	}
 	names := rotatedNames(x.Real)
 	var found []entry
@@ -107,64 +132,129 @@ func (t *tail) beside(x *file, folders folders) []entry {
 		}
 	}
 	slices.SortStableFunc(found, entry.compare)
-	return found
+	return found, nil
 }
 
 // adopt takes up the files between the last one that is known of a path and the
-// one that has that name now: they were rotated before anyone saw them.
-func (t *tail) adopt(folders folders, now time.Time) {
-	last := map[string]*file{}
+// one that has that name now: they were rotated before anyone saw them. It
+// returns what each path led to when they were looked for: only that may follow.
+func (t *tail) adopt(folders folders, now time.Time) map[string]inode {
+	last, unsure := map[string]*file{}, map[string]bool{}
 	for _, x := range t.files {
 		last[x.Path] = x
+		unsure[x.Path] = unsure[x.Path] || x.unsure || x.truncated
 	}
+	next := map[string]inode{}
 	for _, x := range slices.Clone(t.files) {
 		if last[x.Path] != x || x.live {
 			continue
 		}
-		var present inode
-		if fi, err := os.Stat(x.Path); err == nil {
-			present, _ = inodeOf(fi)
+		next[x.Path] = inode{}
+		if unsure[x.Path] {
+			t.again(now)
+			continue
 		}
-		for _, e := range t.beside(x, folders) {
-			if e.inode == present || x.f != nil && e.size >= probe && e.copies(x, now) || !t.room() {
-				continue
-			}
-			y, err := newFile(x.Path, e.path, now)
-			if err != nil {
-				t.stumble(e.path, err)
-				continue
-			}
-			y.Real = x.Real
-			t.f.Log.Info("following", "path", e.path, "rotated", x.Path)
-			t.add(y)
+		if err := t.adoptAfter(x, folders, now); err != nil {
+			unsure[x.Path] = true
+			t.again(now)
+			t.stumble(x.Path, err)
+			continue
+		}
+		next[x.Path] = t.present(x, folders)
+	}
+	for _, x := range slices.Clone(t.files) {
+		if x.buried && !unsure[x.Path] {
+			t.drop(x)
 		}
 	}
+	return next
+}
+
+// adoptAfter takes up all that came after x and lost its name. An error means
+// that some may be left, and nothing younger may be taken up.
+func (t *tail) adoptAfter(x *file, folders folders, now time.Time) error {
+	found, err := t.beside(x, folders)
+	if err != nil {
+		return err
+	}
+	for _, e := range found {
+		if x.f != nil && e.size >= probe && e.copies(x, now) {
+			continue
+		}
+		if !t.room() {
+			return errMoved
+		}
+		y, err := newFile(x.Path, e.path, now)
+		if err != nil {
+			return err
+		}
+		if y.inode() != e.inode {
+			y.close()
+			return errMoved
+		}
+		y.Real = x.Real
+		t.f.Log.Info("following", "path", e.path, "rotated", x.Path)
+		t.add(y)
+	}
+	return nil
+}
+
+// present is the inode that x's path led to when the folder was listed.
+func (t *tail) present(x *file, folders folders) inode {
+	real, err := filepath.EvalSymlinks(x.Path)
+	if err != nil {
+		return inode{}
+	}
+	if filepath.Dir(real) != filepath.Dir(x.Real) { // a link that leads elsewhere now
+		fi, err := os.Stat(real)
+		if err != nil {
+			return inode{}
+		}
+		ino, _ := inodeOf(fi)
+		return ino
+	}
+	entries, _ := folders.list(filepath.Dir(x.Real)) // listed before
+	for _, e := range entries {
+		if e.path == real {
+			return e.inode
+		}
+	}
+	return inode{}
 }
 
 // takeOver goes on in the copy of a truncated file, if there is one.
-func (t *tail) takeOver(x *file, folders folders, now time.Time) bool {
+func (t *tail) takeOver(x *file, folders folders, now time.Time) (bool, error) {
 	if x.HeadLen == 0 {
-		return false
+		return false, nil
 	}
-	for _, e := range slices.Backward(t.beside(x, folders)) {
-		if !e.holds(x.position) {
-			continue
+	found, err := t.beside(x, folders)
+	if err != nil {
+		return false, err
+	}
+	for _, e := range slices.Backward(found) {
+		f, fi, ino, err := openRegular(e.path)
+		if err != nil {
+			return false, err
 		}
-		f, _, ino, err := openRegular(e.path)
-		if err != nil || ino != e.inode {
-			if err == nil {
-				_ = f.Close() // only read
+		same, err := x.sameAs(f, fi.Size())
+		if ino != e.inode {
+			err = errMoved
+		}
+		if err != nil || !same {
+			_ = f.Close() // only read
+			if err != nil {
+				return false, err
 			}
 			continue
 		}
 		x.close()
-		x.f, x.at, x.held, x.quiet = f, e.path, true, now
+		x.f, x.at, x.quiet = f, e.path, now
 		x.live, x.truncated, x.resting, x.Rotated, x.Missing, x.loaded = false, false, false, false, false, false
 		x.Device, x.Inode, x.dirty = ino.device, ino.number, true
 		t.f.Log.Info("truncated: going on in its copy", "path", x.Path, "copy", e.path)
-		return true
+		return true, nil
 	}
-	return false
+	return false, nil
 }
 
 // copyInProgress reports whether e is a copy of a file that is followed, made to

@@ -22,6 +22,7 @@ type tail struct {
 	watch  *watcher
 	buf    []byte
 
+	matched    []entry // files that match the pattern, at the last scan
 	files      []*file // by rising id: of one path, the oldest first
 	next       uint64  // id of the next file
 	fresh      bool    // the source was never followed before
@@ -53,8 +54,8 @@ func (t *tail) run(ctx context.Context) {
 	}
 	for ctx.Err() == nil {
 		if t.watch.changed() || !time.Now().Before(t.scanAt) {
-			t.scan(time.Now())
 			t.scanAt = time.Now().Add(t.f.Poll)
+			t.scan(time.Now())
 		}
 		if pause := time.Until(t.resumeAt); pause > 0 {
 			t.watch.wait(ctx, min(pause, t.f.Poll))
@@ -78,6 +79,7 @@ func (t *tail) work(ctx context.Context) (progress bool, err error) {
 	waiting := map[string]bool{} // paths of which an older file is not read to its end
 	for _, x := range t.files {
 		if x.f == nil || waiting[x.Path] {
+			waiting[x.Path] = waiting[x.Path] || x.unsure
 			continue
 		}
 		sent, drained, err := t.step(ctx, x)
@@ -93,6 +95,9 @@ func (t *tail) work(ctx context.Context) (progress bool, err error) {
 // step sends one batch of x. drained reports that nothing in it waits to be sent,
 // or that nobody should wait for it.
 func (t *tail) step(ctx context.Context, x *file) (sent, drained bool, err error) {
+	if x.truncated {
+		return false, false, nil
+	}
 	now := time.Now()
 	b, p, rest, err := t.cut(x, now)
 	switch {
