@@ -194,6 +194,9 @@ func Split(payload []byte) ([][]byte, error) {
 			return nil, fmt.Errorf("%w: event %d of the batch is followed by %.10q", ErrMalformed, len(out), b)
 		}
 	}
+	if len(b) != 1 {
+		return nil, fmt.Errorf("%w: the batch is followed by %.10q", ErrMalformed, b[1:])
+	}
 	return out, nil
 }
 
@@ -270,6 +273,10 @@ func Decode(b []byte, s subject.Subject) (d Decoded, err error) {
 	if err := json.Unmarshal(b, &e); err != nil {
 		return d, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
+	return e.decode(s)
+}
+
+func (e *event) decode(s subject.Subject) (d Decoded, err error) {
 	if e.SpecVersion != "1.0" || e.ID == "" || e.Source == "" || e.Type == "" {
 		return d, fmt.Errorf("%w: a CloudEvent has specversion 1.0, id, source and type; got %.20q, %.40q, %.40q, %.40q", ErrMalformed, e.SpecVersion, e.ID, e.Source, e.Type)
 	}
@@ -360,7 +367,7 @@ func DecodeStored(b []byte) (*Message, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: type %q", ErrMalformed, e.Type)
 	}
-	d, err := Decode(b, subject.Subject{Node: e.Subject, Kind: subject.Kind(kind), Method: method})
+	d, err := e.decode(subject.Subject{Node: e.Subject, Kind: subject.Kind(kind), Method: method})
 	return d.Message, err
 }
 
