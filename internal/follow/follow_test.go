@@ -135,6 +135,68 @@ func TestCopyTruncate(t *testing.T) {
 	}
 }
 
+func TestCopyThatIsSeenBeforeTheTruncation(t *testing.T) {
+	j, path := newJournal(), logIn(t)
+	j.start(t, source(path+"*"))
+	appendTo(t, path, "one\ntwo\n")
+	j.want(t, "app.log", "one", "two")
+	appendTo(t, path+".1", "one\ntwo\n")
+	appendTo(t, path+"x", "the folder was looked at\n")
+	j.want(t, "app.logx", "the folder was looked at")
+	if err := os.Truncate(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	appendTo(t, path, "three\n")
+	j.want(t, "app.log", "one", "two", "three")
+	appendTo(t, path+"y", "and again\n")
+	j.want(t, "app.logy", "and again")
+	if got := j.lines("app.log-1"); len(got) > 0 {
+		t.Errorf("the copy was sent too: %q", got)
+	}
+	noReports(t, j)
+}
+
+func TestCopyTruncatedTwiceWhileDownAndTheFirstCopyIsGone(t *testing.T) {
+	j, path := newJournal(), logIn(t)
+	f := source(path)
+	appendTo(t, path, "one\n")
+	stop := j.start(t, f)
+	j.want(t, "app.log", "one")
+	stop()
+	if err := os.Truncate(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	appendTo(t, path, "another two\n")
+	copyTruncate(t, path, path+".1")
+	appendTo(t, path, "three\n")
+	j.start(t, f)
+	j.want(t, "app.log", "one", "another two", "three")
+	if r := j.reported(); len(r) != 1 || !strings.Contains(r[0], "after byte 4") {
+		t.Errorf("reports: %q", r)
+	}
+}
+
+// Between two looks at the folder, only the read itself can tell.
+func TestOverwrittenInPlace(t *testing.T) {
+	j, path := newJournal(), logIn(t)
+	f := source(path)
+	f.Poll = time.Hour
+	head := slices.Repeat([]string{"# the same head in each file"}, 20)
+	appendTo(t, path, strings.Join(head, "\n")+"\none\n")
+	j.start(t, f)
+	j.want(t, "app.log", append(slices.Clone(head), "one")...)
+	w, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.WriteAt([]byte(strings.Join(head, "\n")+"\ntwo\nthree\n"), 0)
+	if err = errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	want := append(append(slices.Clone(head), "one"), head...)
+	j.want(t, "app.log", append(want, "two", "three")...)
+}
+
 func copyTruncate(t *testing.T, from, to string) {
 	t.Helper()
 	b, err := os.ReadFile(from)
@@ -262,24 +324,39 @@ func TestGoneWhileDownIsReportedOnceAndForgotten(t *testing.T) {
 	j, path := newJournal(), logIn(t)
 	f := source(path)
 	f.Poll = time.Millisecond
+	appendTo(t, path, "one\n"+strings.Repeat("x", 100))
 	stop := j.start(t, f)
-	appendTo(t, path, "one\n")
-	j.want(t, "app.log", "one")
-	appendTo(t, path, strings.Repeat("x", 100))
 	j.want(t, "app.log", "one")
 	stop()
 	remove(t, path)
 	for range 2 {
 		stop = j.start(t, f)
-		j.until(t, "the report", func() bool { return len(j.reported()) > 0 })
+		j.until(t, "the note to tell that it was reported", func() bool { return j.noted(`"missing":true`) })
 		stop()
 	}
 	j.start(t, f)
 	j.until(t, "the deletion of the note", func() bool { return j.noteCount() == 1 })
 	r := j.reported()
-	if len(r) != 1 || !strings.Contains(r[0], path) || !strings.Contains(r[0], "byte 4") {
+	if len(r) != 1 || !strings.Contains(r[0], path) || !strings.Contains(r[0], "100 bytes from byte 4") {
 		t.Errorf("reports: %q", r)
 	}
+}
+
+func TestMissingFileThatComesBackIsReadOn(t *testing.T) {
+	j, path := newJournal(), logIn(t)
+	f := source(path)
+	appendTo(t, path, "one\n")
+	stop := j.start(t, f)
+	j.want(t, "app.log", "one")
+	stop()
+	away := logIn(t)
+	rename(t, path, away)
+	stop = j.start(t, f)
+	j.until(t, "the report", func() bool { return j.noted(`"missing":true`) })
+	appendTo(t, away, "two\n")
+	rename(t, away, path)
+	j.want(t, "app.log", "one", "two")
+	stop()
 }
 
 func TestFinishedFilesAreForgotten(t *testing.T) {

@@ -1,6 +1,7 @@
 package follow_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -99,6 +100,18 @@ func (j *journal) noteCount() int {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return len(j.notes)
+}
+
+// noted reports whether some note has this text.
+func (j *journal) noted(text string) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, b := range j.notes {
+		if bytes.Contains(b, []byte(text)) {
+			return true
+		}
+	}
+	return false
 }
 
 func (j *journal) reported() []string {
