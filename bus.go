@@ -95,16 +95,20 @@ func (n *Node) Wait(ctx context.Context, key string) (store.Record, error) {
 		n.mu.Lock()
 		n.waiters[id] = append(n.waiters[id], changed)
 		n.mu.Unlock()
-		r, err := n.record(id) // after the waiter stands: no change slips between
-		if err != nil || r.State == store.Ended {
+		ended, err := n.db.HasEnded(id) // after the waiter stands: no change slips between
+		if err != nil || ended {
 			n.unwait(id, changed)
-			return r, err
+			if err != nil {
+				return store.Record{}, told(err)
+			}
+			return n.record(id)
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
 			n.unwait(id, changed)
-			return r, ctx.Err()
+			r, err := n.record(id)
+			return r, errors.Join(ctx.Err(), err)
 		}
 	}
 }

@@ -367,7 +367,7 @@ func (p *Publisher) keep(entries []store.Entry, acks []ack.Ack) error {
 	patient := len(entries) <= patientBatch
 	p.mu.Lock()
 	for i, e := range entries {
-		answers[i] = store.Answer{ID: e.ID, Place: e.Place, Ack: acks[i], Attempts: p.attempts[e.Place] + 1}
+		answers[i] = store.Answer{ID: e.ID, Place: e.Place, Ack: acks[i], Attempts: p.attempts[e.Place] + 1, At: time.Now()}
 		patient = patient && !e.Void && acks[i].Verdict == ack.Accepted
 	}
 	clear(p.attempts)

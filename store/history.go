@@ -29,6 +29,29 @@ func (db *DB) Record(id uuid.UUID) (r Record, err error) {
 	return r, err
 }
 
+// HasEnded reports whether message id, sent or received, has its outcome. It is
+// much cheaper than Record.
+func (db *DB) HasEnded(id uuid.UUID) (ended bool, err error) {
+	err = db.view(func(tx *bolt.Tx) error {
+		st, found, err := getStatus(tx, id)
+		if ended = st.state == Ended; err != nil || found {
+			return err
+		}
+		v := tx.Bucket(bucketMessages).Get(id[:])
+		if v == nil {
+			return fmt.Errorf("%w: %s", ErrNotFound, id)
+		}
+		b, err := decodeBody(id[:], v)
+		if err != nil || !b.incoming && !strings.HasSuffix(b.subject, "."+message.MethodResult) {
+			return err
+		}
+		r, err := db.record(tx, id, b)
+		ended = r.State == Ended
+		return err
+	})
+	return ended, err
+}
+
 // ByFile reports whether the submitter of id wants its record as a file.
 func (db *DB) ByFile(id uuid.UUID) (yes bool, err error) {
 	err = db.view(func(tx *bolt.Tx) error {

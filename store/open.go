@@ -67,6 +67,9 @@ func openFile(path string) (b *bolt.DB, err error) {
 	if err := checkLength(path); err != nil {
 		return nil, err
 	}
+	if err := preread(path); err != nil {
+		return nil, err
+	}
 	err = guarded(func() error {
 		b, err = bolt.Open(path, 0o600, boltOptions())
 		return err
@@ -332,8 +335,54 @@ func (db *DB) countInbox(tx *bolt.Tx) error {
 	})
 }
 
-// verifySmall checks every record of the buckets that do not grow with traffic;
-// those that do are checked as they are read, and by `steward store check`.
+// verifyAll is the size up to which opening reads the whole file: a bit that
+// flipped in a page, and not in a record, can hide records without a trace.
+const verifyAll = 64 << 20
+
+// preread walks a journal of ordinary size before it is opened for writing,
+// which walks it too, but on a goroutine of bbolt's where an access beyond the
+// map cannot be caught.
+func preread(path string) error {
+	fi, err := os.Stat(path)
+	if err != nil || fi.Size() > verifyAll {
+		return err
+	}
+	var b *bolt.DB
+	err = guarded(func() (err error) {
+		b, err = bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second, ReadOnly: true})
+		if err != nil {
+			return err
+		}
+		return b.View(readAll)
+	})
+	switch {
+	case errors.Is(err, bolt.ErrTimeout):
+		return ErrLocked
+	case err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, os.ErrPermission):
+		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	if b != nil {
+		err = errors.Join(err, b.Close())
+	}
+	return err
+}
+
+// readAll reads every record there is a way to.
+func readAll(tx *bolt.Tx) error {
+	var problems []string
+	for _, name := range buckets {
+		b := tx.Bucket(name)
+		if b == nil {
+			return fmt.Errorf("%w: it has no bucket %q: it is no journal of steward, or was cut", ErrCorrupt, name)
+		}
+		problems = append(problems, checkRecords(tx, name, b, nil)...)
+	}
+	if len(problems) > 0 {
+		return fmt.Errorf("%w: %s (%d problems); restore it from a backup, or move it away to begin without history", ErrCorrupt, problems[0], len(problems))
+	}
+	return nil
+}
+
 func verifySmall(tx *bolt.Tx) error {
 	for _, name := range [][]byte{bucketRoads, bucketLanes, bucketFences, bucketPeers, bucketNotes} {
 		err := tx.Bucket(name).ForEach(func(k, v []byte) error {

@@ -221,6 +221,7 @@ type Answer struct {
 	Place    message.Place
 	Ack      ack.Ack
 	Attempts int
+	At       time.Time // when it came; now if zero
 }
 
 // Settled is a message that got its outcome in a transaction.
@@ -353,7 +354,7 @@ func (db *DB) answered(tx *bolt.Tx, queue *bolt.Bucket, s subject.Subject, a Ans
 	entry := goneEntry{s.String(), a.Place, sl}
 	switch a.Ack.Verdict {
 	case ack.Accepted:
-		st.delivered = orTime(st.delivered, now)
+		st.delivered = orTime(st.delivered, orTime(a.At, now))
 		if sl.command && !sl.noAck {
 			if st.state != Ended {
 				st.state = StateTaken
