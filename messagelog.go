@@ -30,10 +30,11 @@ type messageLog struct {
 	f     *os.File
 	size  int64
 	dirty bool
+	wrote chan struct{} // something waits to be made durable
 }
 
 func openMessageLog(dir string) (*messageLog, error) {
-	l := &messageLog{path: filepath.Join(dir, "messages.log")}
+	l := &messageLog{path: filepath.Join(dir, "messages.log"), wrote: make(chan struct{}, 1)}
 	return l, l.open()
 }
 
@@ -72,6 +73,10 @@ func (l *messageLog) write(b []byte) error {
 	n, err := l.f.Write(b)
 	l.size += int64(n)
 	l.dirty = l.dirty || n > 0
+	select {
+	case l.wrote <- struct{}{}:
+	default:
+	}
 	if err != nil {
 		return fmt.Errorf("message log: %w", err)
 	}

@@ -268,19 +268,12 @@ func (n *Node) spawn(ctx context.Context) error {
 // relayStorageFault ends the node when the journal can no longer be written:
 // nobody knows what the disk holds, and only an opening finds out.
 func (n *Node) relayStorageFault(ctx context.Context) error {
-	ticker := time.NewTicker(time.Second)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-			if err := n.db.Fault(); err != nil {
-				n.kernel.Fatal(errorkernel.Storage, err)
-				return nil
-			}
-		case <-ctx.Done():
-			return nil
-		}
+	select {
+	case <-n.db.Broken():
+		n.kernel.Fatal(errorkernel.Storage, n.db.Fault())
+	case <-ctx.Done():
 	}
+	return nil
 }
 
 // Submit accepts messages: it fills in what the node knows and returns nil when

@@ -110,7 +110,10 @@ func (n *Node) putResults(results submit.Results) error {
 	return nil
 }
 
-const sweepEvery = 30 * time.Second
+const (
+	sweepEvery = 30 * time.Second
+	logSync    = time.Second // from a write of messages.log to its fsync, at least
+)
 
 // sweep ends what waited beyond its lifetime, forgets old history, and syncs
 // messages.log.
@@ -118,12 +121,19 @@ func (n *Node) sweep(ctx context.Context) error {
 	if err := n.relog(); err != nil {
 		return err
 	}
-	every, soon := time.NewTicker(sweepEvery), time.NewTicker(time.Second)
+	every, soon := time.NewTicker(sweepEvery), time.NewTimer(time.Hour)
 	defer every.Stop()
 	defer soon.Stop()
+	armed := false
 	for {
 		select {
+		case <-n.msgs.wrote:
+			if !armed {
+				armed = true
+				soon.Reset(logSync)
+			}
 		case <-soon.C:
+			armed = false
 			if err := n.msgs.sync(n.db); err != nil {
 				n.report(errorkernel.Failure{Class: errorkernel.Storage, Severity: errorkernel.Error, Cause: err.Error()})
 			}

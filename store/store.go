@@ -106,6 +106,9 @@ func (db *DB) Path() string { return db.path }
 // Fault is the error after which nothing more is written, or nil.
 func (db *DB) Fault() error { return db.w.fault() }
 
+// Broken is closed when there is a Fault.
+func (db *DB) Broken() <-chan struct{} { return db.w.broken }
+
 // Close commits what waits and releases the file.
 func (db *DB) Close() error {
 	db.w.close()

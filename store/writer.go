@@ -38,13 +38,14 @@ type writer struct {
 	mu      sync.Mutex
 	patient []*op // may wait for company
 	nudge   chan struct{}
-	failed  error // the commit error after which nothing is tried again
+	failed  error         // the commit error after which nothing is tried again
+	broken  chan struct{} // closed with it
 }
 
 func newWriter(db *bolt.DB, observe func(int, time.Duration)) *writer {
 	return &writer{
 		db: db, in: make(chan *op, maxGroup), stop: make(chan struct{}), stopped: make(chan struct{}),
-		observe: observe, nudge: make(chan struct{}, 1),
+		observe: observe, nudge: make(chan struct{}, 1), broken: make(chan struct{}),
 	}
 }
 
@@ -212,6 +213,7 @@ func (w *writer) fail(err error) error {
 	defer w.mu.Unlock()
 	if w.failed == nil {
 		w.failed = fmt.Errorf("%w: commit: %w", ErrBroken, err)
+		close(w.broken)
 	}
 	return w.failed
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -54,7 +55,7 @@ func Dial(cfg Config) (*Conn, error) {
 		nats.Name(cfg.Name), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true),
 		nats.ReconnectBufSize(-1), // a publish while disconnected fails instead of hiding in memory
 		nats.PingInterval(15 * time.Second), nats.MaxPingsOutstanding(2),
-		nats.ReconnectWait(time.Second), nats.ReconnectJitter(time.Second, time.Second),
+		nats.CustomReconnectDelay(reconnectDelay),
 		nats.ConnectHandler(func(*nats.Conn) { <-ready; changed(true, nil) }),
 		nats.ReconnectHandler(func(*nats.Conn) { <-ready; changed(true, nil) }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { <-ready; changed(false, err) }),
@@ -71,6 +72,13 @@ func Dial(cfg Config) (*Conn, error) {
 	}
 	close(ready)
 	return c, nil
+}
+
+// reconnectDelay doubles up to a quarter of a minute, half of it random, so that
+// a fleet does not come back in step.
+func reconnectDelay(attempts int) time.Duration {
+	d := min(500*time.Millisecond<<min(attempts, 6), 15*time.Second)
+	return d/2 + rand.N(d/2+1)
 }
 
 // Connected reports whether a broker answers.
