@@ -4,7 +4,6 @@
 package message
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"path"
@@ -248,10 +247,4 @@ func text(field, s string) error {
 
 func bad(field, was, want string) error {
 	return fmt.Errorf("%w: %s %s: want %s", ErrInvalid, field, was, want)
-}
-
-// appendTo writes r as JSON. Output that is plain text takes the short way.
-func (r *Result) appendTo(b []byte) ([]byte, error) {
-	j, err := json.Marshal(r)
-	return append(b, j...), err
 }

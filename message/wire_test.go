@@ -2,6 +2,7 @@ package message_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"reflect"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/steward-bus/steward/ack"
 	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/subject"
 )
@@ -29,6 +31,63 @@ func TestStampedEventReadsBack(t *testing.T) {
 	got, err := message.DecodeStored(b)
 	if err != nil || !reflect.DeepEqual(got, m) {
 		t.Fatalf("got %+v, %v; want %+v", got, err, m)
+	}
+}
+
+// spaced is the same JSON, in a form that Encode does not write.
+func spaced(event []byte) []byte { return bytes.Replace(event, []byte("{"), []byte("{ "), 1) }
+
+func TestOwnFormReadsLikeAnyJSON(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 5, time.UTC)
+	code := -1
+	for name, change := range map[string]func(*message.Message){
+		"bare":    func(*message.Message) {},
+		"no data": func(m *message.Message) { m.Data = nil },
+		"escapes": func(m *message.Message) { m.Data = []string{"", "a\"\\\n\r\t\x01\x1f\x7fé😀<&>\u2028", "b"} },
+		"fields": func(m *message.Message) {
+			m.AckTimeout, m.MethodTimeout, m.Retries, m.OnUnknown = time.Second, time.Hour, 7, message.Rerun
+			m.ReplyTo, m.ReplyMethod, m.Directory, m.FileName = "central", "TextLogging", "a/é", "b\"c"
+		},
+		"labels": func(m *message.Message) { m.Labels = map[string]string{"k": "v"} },
+		"result": func(m *message.Message) {
+			m.CausationID = uuid.Must(uuid.NewV7())
+			m.Result = &message.Result{
+				Outcome: ack.Failed, ExitCode: &code, Stdout: message.Text("x\n"), Stderr: message.Text("é"), StdoutBytes: 1 << 40,
+				StderrBytes: 2, Truncated: true, Error: "no\x00", ReceivedAt: now, StartedAt: now, EndedAt: now.Add(1), Attempt: 3,
+			}
+		},
+		"binary": func(m *message.Message) {
+			m.Result = &message.Result{Outcome: ack.Done, Stdout: message.Text("\xff\x00")}
+		},
+		"http": func(m *message.Message) {
+			m.Result = &message.Result{Outcome: ack.Done, HTTP: &message.HTTP{Status: 200, Header: map[string][]string{"A": {"b"}}}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := &message.Message{
+				ToNode: "ship1", Kind: subject.CommandACK, Method: "Echo", Data: []string{"x"}, Expires: now.Add(time.Hour),
+				ID: uuid.Must(uuid.NewV7()), FromNode: "central", Time: now, Place: message.Place{Seq: 3},
+			}
+			change(m)
+			b, err := m.Encode("")
+			if err != nil || !json.Valid(b) {
+				t.Fatalf("%s: %v", b, err)
+			}
+			got, err := message.DecodeStored(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(m.Data) == 0 {
+				got.Data, m.Data = nil, nil
+			}
+			want, err := message.DecodeStored(spaced(b))
+			if len(m.Data) == 0 && err == nil {
+				want.Data = nil
+			}
+			if err != nil || !reflect.DeepEqual(got, want) || !reflect.DeepEqual(got, m) {
+				t.Errorf("read\n%+v\n%+v, %v; wrote\n%+v", got, want, err, m)
+			}
+		})
 	}
 }
 
@@ -59,9 +118,13 @@ func FuzzSplit(f *testing.F) {
 func FuzzDecode(f *testing.F) {
 	s := subject.Subject{Node: "ship1", Kind: subject.Kind("CommandACK"), Method: "CliCommand"}
 	f.Add([]byte(`{"specversion":"1.0","id":"1","source":"x","type":"t","data":"line"}`))
+	f.Add([]byte(`{"specversion":"1.0","sequence":"00000000000000000003","stewepoch":"0195573f-0000-7000-8000-000000000000","id":"0195573f-0000-7000-8000-000000000001","source":"central","type":"steward.v1.CommandACK.CliCommand","subject":"ship1","time":"2026-03-01T12:00:00.000000005Z","expirytime":"2026-03-01T13:00:00.000000005Z","partitionkey":"steward.ship1.CommandACK.CliCommand","datacontenttype":"application/json","causationid":"0195573f-0000-7000-8000-000000000001","data":{"data":["a\\u0001","b"],"timeout":"1s","retries":7,"onUnknown":"rerun","result":{"outcome":"failed","exitCode":-1,"stdout":"x\\n","stdoutBytes":2,"truncated":true,"error":"no","endedAt":"2026-03-01T12:00:00Z","attempt":3}}}`))
 	f.Add(message.EncodeVoid("", uuid.Nil, message.Place{Seq: 1}, "central"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		d, err := message.Decode(bytes.Clone(b), s)
+		d, err := message.Decode(b, s)
+		if same, serr := message.Decode(spaced(b), s); (err == nil) != (serr == nil) || err == nil && !reflect.DeepEqual(d, same) {
+			t.Fatalf("%q reads as\n%+v, %v, and with a space as\n%+v, %v", b, d, err, same, serr)
+		}
 		if err == nil && d.Void != (d.Message == nil) {
 			t.Fatalf("void %v with message %v", d.Void, d.Message)
 		}
