@@ -84,39 +84,64 @@ func (n *Node) record(id uuid.UUID) (store.Record, error) {
 	return r, told(err)
 }
 
+// Do submits m and returns it when it has ended; if ctx ends first, its record
+// so far and ctx's error: m goes on. Errors of Submit mean that it was not
+// accepted.
+func (n *Node) Do(ctx context.Context, m *message.Message) (store.Record, error) {
+	if err := n.prepare(m); err != nil {
+		return store.Record{}, err
+	}
+	ended := n.await(m.ID) // before it can end
+	if err := n.commit(ctx, []*message.Message{m}, false); err != nil {
+		n.unwait(m.ID, ended)
+		return store.Record{}, err
+	}
+	select {
+	case c := <-ended:
+		return c.Record(m), nil
+	case <-ctx.Done():
+		n.unwait(m.ID, ended)
+		r, err := n.record(m.ID)
+		return r, errors.Join(ctx.Err(), err)
+	}
+}
+
 // Wait returns the message when it has ended; if ctx ends first, ctx's error.
 func (n *Node) Wait(ctx context.Context, key string) (store.Record, error) {
 	id, err := n.find(key)
 	if err != nil {
 		return store.Record{}, err
 	}
-	for {
-		changed := make(chan struct{})
-		n.mu.Lock()
-		n.waiters[id] = append(n.waiters[id], changed)
-		n.mu.Unlock()
-		ended, err := n.db.HasEnded(id) // after the waiter stands: no change slips between
-		if err != nil || ended {
-			n.unwait(id, changed)
-			if err != nil {
-				return store.Record{}, told(err)
-			}
-			return n.record(id)
-		}
+	changed := n.await(id)
+	defer n.unwait(id, changed)
+	ended, err := n.db.HasEnded(id) // after the waiter stands: no change slips between
+	if err != nil {
+		return store.Record{}, told(err)
+	}
+	if !ended {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			n.unwait(id, changed)
 			r, err := n.record(id)
 			return r, errors.Join(ctx.Err(), err)
 		}
 	}
+	return n.record(id)
 }
 
-func (n *Node) unwait(id uuid.UUID, c chan struct{}) {
+// await is told when message id ends.
+func (n *Node) await(id uuid.UUID) chan store.Change {
+	c := make(chan store.Change, 1)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.waiters[id] = slices.DeleteFunc(n.waiters[id], func(x chan struct{}) bool { return x == c }); len(n.waiters[id]) == 0 {
+	n.waiters[id] = append(n.waiters[id], c)
+	return c
+}
+
+func (n *Node) unwait(id uuid.UUID, c chan store.Change) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.waiters[id] = slices.DeleteFunc(n.waiters[id], func(x chan store.Change) bool { return x == c }); len(n.waiters[id]) == 0 {
 		delete(n.waiters, id)
 	}
 }
@@ -126,10 +151,12 @@ func (n *Node) changed(list []store.Change) {
 	files := false
 	n.mu.Lock()
 	for _, c := range list {
-		for _, w := range n.waiters[c.ID] {
-			close(w)
+		if c.Ended() {
+			for _, w := range n.waiters[c.ID] {
+				w <- c // it has room for the one that it gets
+			}
+			delete(n.waiters, c.ID)
 		}
-		delete(n.waiters, c.ID)
 		if c.ByFile {
 			n.files[c.ID] = true
 			files = true

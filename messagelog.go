@@ -53,7 +53,11 @@ func (l *messageLog) open() error {
 
 // append writes entries before they are sent for the first time.
 func (l *messageLog) append(entries []store.Entry) error {
-	var b []byte
+	size := 0
+	for _, e := range entries {
+		size += len(e.Event) + 1
+	}
+	b := make([]byte, 0, size)
 	for _, e := range entries {
 		if !e.Void {
 			b = append(append(b, e.Event...), '\n')
@@ -108,9 +112,8 @@ func (l *messageLog) sync(db *store.DB) error {
 	}
 	l.dirty = false
 	f, now := l.f, time.Now()
-	err := f.Sync()
-	l.mu.Unlock()
-	if err != nil {
+	l.mu.Unlock()                                                     // publishers write on meanwhile
+	if err := f.Sync(); err != nil && !errors.Is(err, os.ErrClosed) { // rotate syncs what it closes
 		return fmt.Errorf("message log: %w", err)
 	}
 	db.PutNoteSoon(noteLogged, now.UTC().AppendFormat(nil, time.RFC3339Nano))

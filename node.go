@@ -89,7 +89,7 @@ type Node struct {
 	subscribers map[string]*process.Subscriber
 	workers     map[string]*process.Worker
 	peers       map[string]store.Peer
-	waiters     map[uuid.UUID][]chan struct{}
+	waiters     map[uuid.UUID][]chan store.Change
 	outcomes    map[ack.Outcome]uint64
 	files       map[uuid.UUID]bool // records to be written to results/
 	filesWake   chan struct{}
@@ -115,7 +115,7 @@ func New(cfg Config) (*Node, error) {
 		cfg: cfg, log: cfg.Log.With("node", cfg.Name), opened: time.Now(),
 		methods: map[string]*process.Method{}, publishers: map[string]*process.Publisher{},
 		subscribers: map[string]*process.Subscriber{}, workers: map[string]*process.Worker{},
-		peers: map[string]store.Peer{}, waiters: map[uuid.UUID][]chan struct{}{}, outcomes: map[ack.Outcome]uint64{},
+		peers: map[string]store.Peer{}, waiters: map[uuid.UUID][]chan store.Change{}, outcomes: map[ack.Outcome]uint64{},
 		files: map[uuid.UUID]bool{}, filesWake: make(chan struct{}, 1),
 	}
 	n.stop, n.halt = context.WithCancelCause(context.Background())
@@ -284,6 +284,14 @@ func (n *Node) Submit(ctx context.Context, ms ...*message.Message) error {
 }
 
 func (n *Node) accept(ctx context.Context, ms []*message.Message, byFile bool, notes ...store.Note) error {
+	if err := n.prepare(ms...); err != nil {
+		return err
+	}
+	return n.commit(ctx, ms, byFile, notes...)
+}
+
+// prepare checks messages and fills in what the node knows.
+func (n *Node) prepare(ms ...*message.Message) error {
 	now := time.Now()
 	for i, m := range ms {
 		if err := n.check(m); err != nil {
@@ -291,6 +299,11 @@ func (n *Node) accept(ctx context.Context, ms []*message.Message, byFile bool, n
 		}
 		n.db.Fresh(m, now)
 	}
+	return nil
+}
+
+// commit makes prepared messages durable, and wakes who sends them.
+func (n *Node) commit(ctx context.Context, ms []*message.Message, byFile bool, notes ...store.Note) error {
 	if err := n.db.Accept(ctx, ms, byFile, notes...); err != nil {
 		return err
 	}

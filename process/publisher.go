@@ -22,14 +22,13 @@ import (
 
 // Limits of one request.
 const (
-	batchCount   = 512
-	batchBytes   = 512 << 10
-	headerRoom   = 4 << 10 // of the broker's limit, for the head
-	patientBatch = 8       // acks of so few messages may wait for company
-	askLimit     = 256     // ids in one question
-	firstAsk     = 30 * time.Second
-	longestAsk   = 10 * time.Minute
-	resultGrace  = 7 * 24 * time.Hour // after expiry, until a missing result is given up
+	batchCount  = 512
+	batchBytes  = 512 << 10
+	headerRoom  = 4 << 10 // of the broker's limit, for the head
+	askLimit    = 256     // ids in one question
+	firstAsk    = 30 * time.Second
+	longestAsk  = 10 * time.Minute
+	resultGrace = 7 * 24 * time.Hour // after expiry, until a missing result is given up
 )
 
 // Trouble is something that a process noticed and the error kernel must know.
@@ -357,18 +356,18 @@ func (p *Publisher) meet(id uuid.UUID) error {
 	return nil
 }
 
-// keep makes the acks durable. Few of them may wait for the next commit: the
-// receiver repeats its word if they are lost.
+// keep makes the acks durable. Those that are no outcome yet may wait for the
+// next commit: the receiver repeats its word if they are lost.
 func (p *Publisher) keep(entries []store.Entry, acks []ack.Ack) error {
 	if len(entries) == 0 {
 		return nil
 	}
-	answers := make([]store.Answer, len(entries))
-	patient := len(entries) <= patientBatch
+	answers, now := make([]store.Answer, len(entries)), time.Now()
+	patient := true
 	p.mu.Lock()
 	for i, e := range entries {
-		answers[i] = store.Answer{ID: e.ID, Place: e.Place, Ack: acks[i], Attempts: p.attempts[e.Place] + 1, At: time.Now()}
-		patient = patient && !e.Void && acks[i].Verdict == ack.Accepted
+		answers[i] = store.Answer{ID: e.ID, Place: e.Place, Ack: acks[i], Void: e.Void, Attempts: p.attempts[e.Place] + 1, At: now}
+		patient = patient && !e.Void && acks[i].Verdict == ack.Accepted && (e.Command || p.Subject.Method == message.MethodResult)
 	}
 	clear(p.attempts)
 	p.lastErr = ""

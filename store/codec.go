@@ -113,6 +113,7 @@ type status struct {
 	wanted    ack.Outcome // what it becomes if the receiver says that it was given up in time
 	attempts  uint64
 	result    uuid.UUID // the message that carries its result
+	event     []byte    // that message, where it came from the receiver
 	delivered time.Time
 	started   time.Time
 	finished  time.Time
@@ -125,7 +126,7 @@ func (s status) final() bool { return s.state == Ended && s.outcome != ack.Unkno
 const statusVersion = 1
 
 func (s status) encode(key []byte) []byte {
-	v := append(make([]byte, 4, 96+len(s.reason)), statusVersion)
+	v := append(make([]byte, 4, 112+len(s.reason)+len(s.event)), statusVersion)
 	for _, x := range []string{string(s.state), string(s.outcome), string(s.wanted), s.reason} {
 		v = append(binary.AppendUvarint(v, uint64(len(x))), x...)
 	}
@@ -138,10 +139,12 @@ func (s status) encode(key []byte) []byte {
 		}
 		v = binary.AppendVarint(v, n)
 	}
+	v = append(v, s.event...)
 	binary.LittleEndian.PutUint32(v, sum(key, v[4:]))
 	return v
 }
 
+// decodeStatus reads a status whose event points into v.
 func decodeStatus(key, v []byte) (s status, err error) {
 	p, err := unseal(bucketStates, key, v)
 	if err != nil {
@@ -155,6 +158,7 @@ func decodeStatus(key, v []byte) (s status, err error) {
 	s.attempts = r.uvarint()
 	s.result = uuid.UUID(r.take(16))
 	s.delivered, s.started, s.finished, s.ended = r.time(), r.time(), r.time(), r.time()
+	s.event = r.b
 	if r.short {
 		return s, fmt.Errorf("%w: state %x is too short", ErrCorrupt, key)
 	}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -113,7 +114,7 @@ func (f Filter) matches(r Record) bool {
 }
 
 func (db *DB) record(tx *bolt.Tx, id uuid.UUID, b body) (r Record, err error) {
-	m, err := message.DecodeStored(bytes.Clone(b.event))
+	m, err := message.DecodeStored(b.event)
 	if err != nil {
 		return r, fmt.Errorf("%w: message %s: %w", ErrCorrupt, id, err)
 	}
@@ -121,18 +122,10 @@ func (db *DB) record(tx *bolt.Tx, id uuid.UUID, b body) (r Record, err error) {
 	if err != nil {
 		return r, err
 	}
-	r = Record{
-		ID: id.String(), FromNode: m.FromNode, ToNode: m.ToNode, Kind: m.Kind, Method: m.Method, Data: m.Data,
-		Labels: m.Labels, Seq: b.place.Seq, Epoch: b.place.Epoch.String(), State: Waiting, Outcome: st.outcome,
-		Reason: st.reason, Attempts: int(st.attempts), AcceptedAt: m.Time, DeliveredAt: st.delivered, StartedAt: st.started,
-		FinishedAt: st.finished, EndedAt: st.ended, ExpiresAt: m.Expires, Message: m,
-	}
-	if m.CausationID != uuid.Nil {
-		r.CausationID = m.CausationID.String()
-	}
+	r = st.record(m)
+	r.ID, r.Seq, r.Epoch = id.String(), b.place.Seq, b.place.Epoch.String()
 	switch {
 	case found:
-		r.State = st.state
 	case b.incoming:
 		if err := db.inboxState(tx, m, b, &r); err != nil {
 			return r, err
@@ -140,18 +133,47 @@ func (db *DB) record(tx *bolt.Tx, id uuid.UUID, b body) (r Record, err error) {
 	case m.Method == message.MethodResult && m.FromNode == db.opts.Node && !db.inOutbox(tx, b):
 		r.State, r.Outcome = Ended, ack.Delivered
 	}
-	if v := tx.Bucket(bucketMessages).Get(st.result[:]); st.result != uuid.Nil && v != nil {
-		rb, err := decodeBody(st.result[:], v)
-		if err != nil {
-			return r, err
-		}
-		rm, err := message.DecodeStored(bytes.Clone(rb.event))
-		if err != nil {
-			return r, err
-		}
-		r.Result = rm.Result
+	r.Result, err = resultOf(tx, st)
+	return r, err
+}
+
+// record is what st and m together say.
+func (st status) record(m *message.Message) Record {
+	r := Record{
+		ID: m.ID.String(), FromNode: m.FromNode, ToNode: m.ToNode, Kind: m.Kind, Method: m.Method, Data: m.Data,
+		Labels: m.Labels, Seq: m.Place.Seq, Epoch: m.Place.Epoch.String(), State: cmp.Or(st.state, Waiting), Outcome: st.outcome,
+		Reason: st.reason, Attempts: int(st.attempts), AcceptedAt: m.Time, DeliveredAt: st.delivered, StartedAt: st.started,
+		FinishedAt: st.finished, EndedAt: st.ended, ExpiresAt: m.Expires, Message: m,
 	}
-	return r, nil
+	if m.CausationID != uuid.Nil {
+		r.CausationID = m.CausationID.String()
+	}
+	return r
+}
+
+// resultOf is the result that st speaks of: with its sender it lies in the
+// status, with its receiver it is a message of its own.
+func resultOf(tx *bolt.Tx, st status) (*message.Result, error) {
+	event := st.event
+	if len(event) == 0 && st.result != uuid.Nil {
+		v := tx.Bucket(bucketMessages).Get(st.result[:])
+		if v == nil {
+			return nil, nil
+		}
+		b, err := decodeBody(st.result[:], v)
+		if err != nil {
+			return nil, err
+		}
+		event = b.event
+	}
+	if len(event) == 0 {
+		return nil, nil
+	}
+	m, err := message.DecodeStored(event)
+	if err != nil {
+		return nil, fmt.Errorf("%w: result %s: %w", ErrCorrupt, st.result, err)
+	}
+	return m.Result, nil
 }
 
 func (db *DB) inOutbox(tx *bolt.Tx, b body) bool {

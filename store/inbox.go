@@ -342,19 +342,20 @@ func (r *receiver) settle(item Item) (ack.Ack, error) {
 	if err != nil || b.incoming || to.Node != r.b.From {
 		return ack.Ack{Verdict: ack.Rejected, Reason: "the message that this answers did not go from here to " + r.b.From}, err
 	}
-	if err := r.keep(item); err != nil {
-		return accepted, err
-	}
 	st, _, err := getStatus(r.tx, cause)
 	if err != nil || st.final() && st.result != uuid.Nil {
 		return accepted, err
 	}
 	res := item.Message.Result
-	st.result, st.started, st.finished = item.ID, res.StartedAt, res.EndedAt
+	st.result, st.event, st.started, st.finished = item.ID, item.Event, res.StartedAt, res.EndedAt
+	st.attempts = max(st.attempts, 1)
 	st.delivered = orTime(st.delivered, orTime(res.ReceivedAt, r.now))
 	if st.final() || !to.Kind.Command() {
-		r.t.ids = append(r.t.ids, Change{cause, b.byFile})
+		r.t.changed(cause, b.byFile, st, res)
 		return accepted, putStatus(r.tx, cause, st) // an event's reply changes no outcome
+	}
+	if st.state != Ended {
+		r.t.records++
 	}
 	st.state, st.outcome, st.ended, st.reason = Ended, res.Outcome, r.now, res.Error
 	if !res.Outcome.Valid() {
@@ -363,7 +364,7 @@ func (r *receiver) settle(item Item) (ack.Ack, error) {
 	if err := putStatus(r.tx, cause, st); err != nil {
 		return accepted, err
 	}
-	r.t.ids = append(r.t.ids, Change{cause, b.byFile})
+	r.t.changed(cause, b.byFile, st, res)
 	r.t.ended = append(r.t.ended, Settled{cause, b.subject, st.outcome, st.reason})
 	return accepted, r.leaveOutbox(b, cause)
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -220,6 +221,7 @@ type Answer struct {
 	ID       uuid.UUID
 	Place    message.Place
 	Ack      ack.Ack
+	Void     bool // what it answers is a void
 	Attempts int
 	At       time.Time // when it came; now if zero
 }
@@ -274,16 +276,22 @@ func (db *DB) Acked(s subject.Subject, answers []Answer, patient bool, done func
 		db.w.later(run, then)
 		return nil
 	}
-	return db.w.do(run, then)
+	return db.w.inOrder(run, then)
 }
 
 // tally is what a transaction changed, for the numbers that live in memory.
 type tally struct {
-	gone  []goneEntry // entries that left an outbox
-	kept  []goneEntry // entries that stay, now below the mark
-	ended []Settled
-	ids   []Change
-	flag  []goneEntry // entries that became voids
+	gone    []goneEntry // entries that left an outbox
+	kept    []goneEntry // entries that stay, now below the mark
+	ended   []Settled
+	ids     []Change
+	flag    []goneEntry // entries that became voids
+	records int         // states that became Ended
+}
+
+func (t *tally) changed(id uuid.UUID, byFile bool, st status, result *message.Result) {
+	st.event = nil // it may lie in the transaction's pages
+	t.ids = append(t.ids, Change{ID: id, ByFile: byFile, status: st, result: result})
 }
 
 type goneEntry struct {
@@ -325,7 +333,7 @@ func (db *DB) subtract(t tally) {
 		}
 		o.voids[f.place] = true
 	}
-	db.ended += len(t.ended)
+	db.ended += t.records
 }
 
 func (db *DB) changed(ids []Change) {
@@ -338,8 +346,8 @@ func (db *DB) changed(ids []Change) {
 func (db *DB) answered(tx *bolt.Tx, queue *bolt.Bucket, s subject.Subject, a Answer, t *tally) error {
 	key := placeKey(a.Place)
 	v := queue.Get(key)
-	if v == nil {
-		return nil // it ended already: its result was faster than its ack
+	if v == nil { // it ended already: its result was faster than its ack
+		return noteAttempts(tx, a)
 	}
 	sl, err := decodeSlot(key, v)
 	if err != nil {
@@ -356,6 +364,9 @@ func (db *DB) answered(tx *bolt.Tx, queue *bolt.Bucket, s subject.Subject, a Ans
 	case ack.Accepted:
 		st.delivered = orTime(st.delivered, orTime(a.At, now))
 		if sl.command && !sl.noAck {
+			if sl.void && !a.Void { // given up while this ack was on its way: the void goes out still
+				return putStatus(tx, a.ID, st)
+			}
 			if st.state != Ended {
 				st.state = StateTaken
 			}
@@ -366,7 +377,7 @@ func (db *DB) answered(tx *bolt.Tx, queue *bolt.Bucket, s subject.Subject, a Ans
 				}
 			}
 			t.kept = append(t.kept, entry)
-			t.ids = append(t.ids, Change{a.ID, sl.byFile})
+			t.changed(a.ID, sl.byFile, st, nil)
 			return putStatus(tx, a.ID, st)
 		}
 		st.outcome, st.reason = ack.Delivered, ""
@@ -386,15 +397,32 @@ func (db *DB) answered(tx *bolt.Tx, queue *bolt.Bucket, s subject.Subject, a Ans
 	return db.end(tx, queue, entry, st, now, t)
 }
 
+// noteAttempts keeps how often a message that ended was sent, if more than once.
+func noteAttempts(tx *bolt.Tx, a Answer) error {
+	if a.Attempts < 2 {
+		return nil
+	}
+	st, found, err := getStatus(tx, a.ID)
+	if err != nil || !found || st.attempts >= uint64(a.Attempts) {
+		return err
+	}
+	st.attempts = uint64(a.Attempts)
+	return putStatus(tx, a.ID, st)
+}
+
 // end records an outcome and takes the message out of its outbox.
 func (db *DB) end(tx *bolt.Tx, queue *bolt.Bucket, g goneEntry, st status, now time.Time, t *tally) error {
+	t.gone = append(t.gone, g)
+	t.ended = append(t.ended, Settled{g.slot.id, g.subject, st.outcome, st.reason})
+	if st.outcome == ack.Delivered && strings.HasSuffix(g.subject, "."+message.MethodResult) {
+		return queue.Delete(placeKey(g.place)) // that it left says the same
+	}
+	t.records++
 	st.state, st.ended = Ended, now
 	if err := putStatus(tx, g.slot.id, st); err != nil {
 		return err
 	}
-	t.gone = append(t.gone, g)
-	t.ended = append(t.ended, Settled{g.slot.id, g.subject, st.outcome, st.reason})
-	t.ids = append(t.ids, Change{g.slot.id, g.slot.byFile})
+	t.changed(g.slot.id, g.slot.byFile, st, nil)
 	return queue.Delete(placeKey(g.place))
 }
 
@@ -469,7 +497,7 @@ func (db *DB) giveUp(tx *bolt.Tx, queue *bolt.Bucket, r road, name string, p mes
 	if err := putStatus(tx, sl.id, st); err != nil {
 		return err
 	}
-	t.ids = append(t.ids, Change{sl.id, sl.byFile})
+	t.changed(sl.id, sl.byFile, st, nil)
 	t.flag = append(t.flag, g)
 	sl.void = true
 	return queue.Put(key, sl.encode(key))

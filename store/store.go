@@ -58,6 +58,19 @@ type Options struct {
 type Change struct {
 	ID     uuid.UUID
 	ByFile bool // its submitter wants results/<id>.json
+
+	status status
+	result *message.Result
+}
+
+// Ended reports whether the message has its outcome.
+func (c Change) Ended() bool { return c.status.state == Ended }
+
+// Record is the record of m, whose change c is, after it.
+func (c Change) Record(m *message.Message) Record {
+	r := c.status.record(m)
+	r.Result = c.result
+	return r
 }
 
 // DB is an open journal.

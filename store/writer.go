@@ -36,7 +36,8 @@ type writer struct {
 	observe func(ops int, took time.Duration)
 
 	mu      sync.Mutex
-	patient []*op // may wait for company
+	patient []*op // may wait for company; in order among themselves
+	urgent  bool  // one of them may not
 	nudge   chan struct{}
 	failed  error         // the commit error after which nothing is tried again
 	broken  chan struct{} // closed with it
@@ -57,6 +58,10 @@ func (w *writer) do(run func(tx *bolt.Tx) error, then func()) error {
 	case <-w.stop:
 		return ErrClosed
 	}
+	return w.await(o)
+}
+
+func (w *writer) await(o *op) error {
 	select {
 	case err := <-o.done:
 		return err
@@ -70,19 +75,42 @@ func (w *writer) do(run func(tx *bolt.Tx) error, then func()) error {
 	}
 }
 
-// later makes what run writes durable with the next commit, or soon. Its error
-// goes nowhere: run is something that a repeat would only find done.
+// later makes what run writes durable with the next commit, or soon, after
+// whatever went to later before. Its error goes nowhere: run is something that a
+// repeat would only find done. When too many wait, it waits itself.
 func (w *writer) later(run func(tx *bolt.Tx) error, then func()) {
 	w.mu.Lock()
-	w.patient = append(w.patient, &op{run: run, then: then})
 	full := len(w.patient) >= maxPatient
-	first := len(w.patient) == 1
 	w.mu.Unlock()
-	if first || full {
-		select {
-		case w.nudge <- struct{}{}:
-		default:
-		}
+	if full {
+		_ = w.inOrder(run, then)
+		return
+	}
+	w.append(&op{run: run, then: then})
+}
+
+// inOrder is do for what must come after all that went to later.
+func (w *writer) inOrder(run func(tx *bolt.Tx) error, then func()) error {
+	o := &op{run: run, then: then, done: make(chan error, 1)}
+	w.append(o)
+	return w.await(o)
+}
+
+func (w *writer) append(o *op) {
+	w.mu.Lock()
+	w.patient = append(w.patient, o)
+	wake := len(w.patient) == 1 || o.done != nil
+	w.urgent = w.urgent || o.done != nil
+	w.mu.Unlock()
+	if wake {
+		w.wake()
+	}
+}
+
+func (w *writer) wake() {
+	select {
+	case w.nudge <- struct{}{}:
+	default:
 	}
 }
 
@@ -96,9 +124,9 @@ func (w *writer) loop() {
 		case first = <-w.in:
 		case <-w.nudge:
 			w.mu.Lock()
-			full := len(w.patient) == maxPatient
+			urgent := w.urgent
 			w.mu.Unlock()
-			if !full {
+			if !urgent {
 				timer.Reset(lazyDelay)
 				continue
 			}
@@ -111,23 +139,25 @@ func (w *writer) loop() {
 	}
 }
 
-// gather takes the patient ones first: they are older.
-func (w *writer) gather(first *op) []*op {
-	w.mu.Lock()
-	group := w.patient
-	w.patient = nil
-	w.mu.Unlock()
+// gather takes the patient ones last: much of what an ack says is said better by
+// a result that came meanwhile.
+func (w *writer) gather(first *op) (group []*op) {
 	if first != nil {
 		group = append(group, first)
 	}
-	for n := len(group); len(group) < n+maxGroup; {
+more:
+	for len(group) < maxGroup {
 		select {
 		case o := <-w.in:
 			group = append(group, o)
 		default:
-			return group
+			break more
 		}
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	group = append(group, w.patient...)
+	w.patient, w.urgent = nil, false
 	return group
 }
 
@@ -163,13 +193,7 @@ func (w *writer) commit(group []*op) {
 // again lets an operation that nobody waits for wait for room on the disk.
 func (w *writer) again(o *op) {
 	o.err = nil
-	w.mu.Lock()
-	w.patient = append(w.patient, o)
-	w.mu.Unlock()
-	select {
-	case w.nudge <- struct{}{}:
-	default:
-	}
+	w.append(o)
 }
 
 // try commits group without those whose run failed, each on its own fault.

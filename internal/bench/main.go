@@ -24,6 +24,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/steward-bus/steward"
+	"github.com/steward-bus/steward/ack"
 	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/subject"
 )
@@ -200,10 +201,10 @@ func stewardRun(dir string, d time.Duration, clients int, p50 bool) (v float64, 
 	data := []string{strings.Repeat("x", size)}
 	call := func() error {
 		m := &message.Message{ToNode: "ship1", Kind: subject.CommandACK, Method: "Echo", Data: data}
-		if err := central.Submit(ctx, m); err != nil {
-			return err
+		r, err := central.Do(ctx, m)
+		if err == nil && r.Outcome != ack.Done {
+			err = fmt.Errorf("message %s is %s: %s", r.ID, r.Outcome, r.Reason)
 		}
-		_, err := central.Wait(ctx, m.ID.String())
 		return err
 	}
 	if err := call(); err != nil { // both are there
