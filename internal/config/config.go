@@ -4,19 +4,21 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/caarlos0/env/v11"
 	"github.com/goccy/go-yaml"
-
-	"github.com/steward-bus/steward/subject"
 )
 
 // ErrInvalid is wrapped by every error about what a configuration says.
@@ -102,26 +104,63 @@ const MaxBytes = 1 << 20
 func Load(file string, environ []string, flags func(*Config)) (Config, error) {
 	var c Config
 	if file != "" {
-		f, err := os.Open(file)
+		b, err := read(file)
 		if err != nil {
 			return c, fmt.Errorf("configuration: %w", err)
-		}
-		defer f.Close()
-		b, err := io.ReadAll(io.LimitReader(f, MaxBytes+1))
-		if err != nil {
-			return c, fmt.Errorf("configuration %s: %w", file, err)
 		}
 		if c, err = Parse(b); err != nil {
 			return c, fmt.Errorf("%s: %w", file, err)
 		}
 	}
-	if err := env.ParseWithOptions(&c, env.Options{Prefix: "STEWARD_", Environment: env.ToMap(environ)}); err != nil {
-		return c, fmt.Errorf("%w: environment: %w", ErrInvalid, err)
+	if err := c.environment(env.ToMap(environ)); err != nil {
+		return c, err
 	}
 	if flags != nil {
 		flags(&c)
 	}
 	return c.complete()
+}
+
+func read(file string) (b []byte, err error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return io.ReadAll(io.LimitReader(f, MaxBytes+1))
+}
+
+// environment puts variables over the file, one by one so that an error names its own.
+func (c *Config) environment(vars map[string]string) error {
+	// One that says where the broker is replaces what the file says of it.
+	if (vars["STEWARD_LISTEN"] == "") != (vars["STEWARD_BROKER"] == "") {
+		c.Listen, c.Broker = "", nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(vars)) {
+		value := vars[name]
+		if value == "" || !strings.HasPrefix(name, "STEWARD_") {
+			continue // set to nothing is not set
+		}
+		err := env.ParseWithOptions(c, env.Options{Prefix: "STEWARD_", Environment: map[string]string{name: value}})
+		if err != nil {
+			return fmt.Errorf("%w: %s is %q: %s", ErrInvalid, name, value, wanted(err))
+		}
+	}
+	return nil
+}
+
+// wanted is what a variable should have been.
+func wanted(err error) string {
+	wrong, ok := errors.AsType[env.ParseError](err)
+	switch {
+	case !ok:
+		return err.Error()
+	case wrong.Type.Kind() == reflect.Int:
+		return "want a whole number"
+	case wrong.Type.Kind() == reflect.Bool:
+		return "want true or false"
+	}
+	return wrong.Err.Error()
 }
 
 // Parse reads a YAML document strictly: an unknown key or a key twice is an
@@ -158,47 +197,8 @@ func (c Config) complete() (Config, error) {
 	if c.Listen == "" && len(c.Broker) == 0 {
 		c.Listen = "127.0.0.1:4222"
 	}
+	for i := range c.Forward {
+		c.Forward[i].To = cmp.Or(c.Forward[i].To, c.Central)
+	}
 	return c, c.Validate()
-}
-
-// Validate reports the first value that breaks a rule.
-func (c Config) Validate() error {
-	for field, name := range map[string]string{"node": c.Node, "central": c.Central} {
-		if err := subject.ValidateNode(name); err != nil {
-			return fmt.Errorf("%w: %s: %w", ErrInvalid, field, err)
-		}
-	}
-	if c.Listen != "" && len(c.Broker) > 0 {
-		return fmt.Errorf("%w: listen (%s) and broker (%s): a node embeds a broker or joins one, not both", ErrInvalid, c.Listen, strings.Join(c.Broker, ","))
-	}
-	for field, d := range map[string]Duration{"ackTimeout": c.AckTimeout, "idle": c.Idle, "grace": c.Grace, "history.age": c.History.Age} {
-		if d < 0 {
-			return fmt.Errorf("%w: %s is %s: want 0 or more", ErrInvalid, field, time.Duration(d))
-		}
-	}
-	for field, n := range map[string]int{"retries": c.Retries, "inboxLimit": c.InboxLimit, "history.count": c.History.Count} {
-		if n < 0 {
-			return fmt.Errorf("%w: %s is %d: want 0 or more", ErrInvalid, field, n)
-		}
-	}
-	for method, names := range c.Allow {
-		if err := subject.ValidateMethod(method); err != nil {
-			return fmt.Errorf("%w: allow: %w", ErrInvalid, err)
-		}
-		for _, name := range names {
-			if err := subject.ValidateNode(name); err != nil && name != "*" {
-				return fmt.Errorf("%w: allow: %s: %w", ErrInvalid, method, err)
-			}
-		}
-	}
-	switch c.Log.Format {
-	case "", "auto", "text", "json":
-	default:
-		return fmt.Errorf("%w: log.format is %q: want auto, text or json", ErrInvalid, c.Log.Format)
-	}
-	switch c.Log.Level {
-	case "", "debug", "info", "warn", "error":
-		return nil
-	}
-	return fmt.Errorf("%w: log.level is %q: want debug, info, warn or error", ErrInvalid, c.Log.Level)
 }

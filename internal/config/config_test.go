@@ -47,11 +47,52 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		"node: a\nlisten: x\nbroker: [y]":         "not both",
 		"node: a\nallow: {CLICommand: [\"a b\"]}": "CLICommand",
 		"node: a\nidle: soon\n":                   "no duration",
+		"node: a\nlisten: 0.0.0.0:4222\n":         "--insecure",
+		"node: a\nlisten: localhost\n":            "HOST:PORT",
+		"node: a\nlisten: 127.0.0.1:70000\n":      "65535",
+		"node: a\nmetrics: :9090\n":               "--insecure",
+		"node: a\nbroker: [\"http://a:1\"]\n":     "nats://",
+		"node: a\nprefix: a.b\n":                  "prefix",
+		"node: a\ngrace: -1s\n":                   "grace is -1s",
+		"node: a\nforward: [{to: b}]\n":           "neither path nor journal",
+		"node: a\nforward: [{path: app.log}]\n":   "absolute",
 	} {
 		_, err := config.Load(write(t, text), nil, nil)
 		if !errors.Is(err, config.ErrInvalid) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q in it", text, err, want)
 		}
+	}
+}
+
+func TestEnvironmentErrorsNameTheVariable(t *testing.T) {
+	for variable, want := range map[string]string{
+		"STEWARD_RETRIES=many": "STEWARD_RETRIES is \"many\": want a whole number", "STEWARD_INSECURE=perhaps": "true or false",
+		"STEWARD_HISTORY_AGE=old": "STEWARD_HISTORY_AGE is \"old\"",
+	} {
+		_, err := config.Load("", []string{variable}, nil)
+		if !errors.Is(err, config.ErrInvalid) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q in it", variable, err, want)
+		}
+	}
+}
+
+// Where the broker is, the last layer that speaks of it decides.
+func TestBrokerOverListen(t *testing.T) {
+	file := write(t, "node: a\nlisten: 127.0.0.1:1\n")
+	c, err := config.Load(file, []string{"STEWARD_BROKER=nats://b:1,c:2", "STEWARD_LISTEN="}, nil)
+	if err != nil || c.Listen != "" || strings.Join(c.Broker, " ") != "nats://b:1 c:2" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	c, err = config.Load(write(t, "broker: [nats://b:1]\nnode: a\n"), []string{"STEWARD_LISTEN=127.0.0.1:2"}, nil)
+	if err != nil || c.Listen != "127.0.0.1:2" || len(c.Broker) != 0 {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+func TestForwardGoesToCentral(t *testing.T) {
+	c, err := config.Load(write(t, "node: a\ncentral: hq\nforward: [{path: /var/log/*.log}]\n"), nil, nil)
+	if err != nil || c.Forward[0].To != "hq" {
+		t.Errorf("%+v, %v", c.Forward, err)
 	}
 }
 
