@@ -209,12 +209,8 @@ func (n *Node) Resend(ctx context.Context, key string) (store.Record, error) {
 	if err != nil {
 		return old, err
 	}
-	m := *old.Message
-	m.CausationID, m.Place, m.Expires, m.Result = m.ID, message.Place{}, time.Time{}, nil
-	if life := old.ExpiresAt.Sub(old.AcceptedAt); life > 0 {
-		m.Expires = time.Now().Add(life)
-	}
-	if err := n.Submit(ctx, &m); err != nil {
+	m := old.Message.Repeat(time.Now())
+	if err := n.Submit(ctx, m); err != nil {
 		return old, told(err)
 	}
 	return n.record(m.ID)

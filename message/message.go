@@ -111,6 +111,17 @@ func (m *Message) Subject(prefix string) subject.Subject {
 	return subject.Subject{Prefix: prefix, Node: m.ToNode, Kind: m.Kind, Method: m.Method}
 }
 
+// Repeat is a new message that asks for the same as m, lives as long from now,
+// and names m. The accepting node fills in the rest.
+func (m *Message) Repeat(now time.Time) *Message {
+	r := *m
+	r.CausationID, r.ID, r.FromNode, r.Place, r.Time, r.Expires, r.Result = m.ID, uuid.Nil, "", Place{}, time.Time{}, time.Time{}, nil
+	if life := m.Expires.Sub(m.Time); !m.Expires.IsZero() && life > 0 {
+		r.Expires = now.Add(life)
+	}
+	return &r
+}
+
 // Policy is the schedule of m's attempts, with the node's defaults where m is silent.
 func (m *Message) Policy(def ack.Policy) ack.Policy {
 	if m.AckTimeout > 0 {

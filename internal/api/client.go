@@ -76,8 +76,18 @@ func (c *Client) connect(ctx context.Context) (net.Conn, error) {
 // SubmitDocument submits what may stand in inmsg.txt, all of it or nothing. When
 // the error is nil every message is durable. The records are as of acceptance.
 func (c *Client) SubmitDocument(ctx context.Context, doc []byte) ([]store.Record, error) {
+	return c.submit(ctx, "/v1/messages", doc)
+}
+
+// ResendLog submits again what lines of a messages.log tell of, as new messages
+// that name the old; else it is as SubmitDocument.
+func (c *Client) ResendLog(ctx context.Context, lines []byte) ([]store.Record, error) {
+	return c.submit(ctx, "/v1/resend", lines)
+}
+
+func (c *Client) submit(ctx context.Context, path string, doc []byte) ([]store.Record, error) {
 	var out messageList
-	err := c.do(ctx, http.MethodPost, "/v1/messages", nil, doc, &out)
+	err := c.do(ctx, http.MethodPost, path, nil, doc, &out)
 	if errors.Is(err, ErrNoAnswer) {
 		err = fmt.Errorf("%w: the messages may or may not have been accepted: look with 'steward messages'", err)
 	}

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/steward-bus/steward/ack"
 	"github.com/steward-bus/steward/internal/api"
 	"github.com/steward-bus/steward/message"
@@ -153,6 +155,41 @@ func TestShowCancelResend(t *testing.T) {
 	}
 	if r, err := c.Resend(t.Context(), id); err != nil || r.CausationID != id || r.ID == id {
 		t.Errorf("resend: %+v, %v", r, err)
+	}
+}
+
+func TestResendLog(t *testing.T) {
+	b := &bus{}
+	c := serve(t, b)
+	var lines []byte
+	var ids []string
+	for _, text := range []string{"one", "two"} {
+		m := &message.Message{
+			ToNode: "ship1", Kind: subject.CommandACK, Method: "Echo", Data: []string{text}, ID: uuid.Must(uuid.NewV7()), FromNode: "central",
+			Place: message.Place{Epoch: uuid.Must(uuid.NewV7()), Seq: 7}, Time: time.Now().Add(-time.Hour).UTC(),
+		}
+		m.Expires = m.Time.Add(2 * time.Hour)
+		line, err := m.Encode("steward")
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines, ids = append(append(lines, line...), '\n'), append(ids, m.ID.String())
+	}
+	got, err := c.ResendLog(t.Context(), lines)
+	if err != nil || len(got) != 2 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	for i, r := range got {
+		if r.CausationID != ids[i] || r.ID == ids[i] || r.Data[0] != []string{"one", "two"}[i] {
+			t.Errorf("%d: %+v", i, r)
+		}
+		if life := time.Until(r.ExpiresAt); life < 119*time.Minute || life > 121*time.Minute {
+			t.Errorf("%d lives for %s", i, life)
+		}
+	}
+	_, err = c.ResendLog(t.Context(), append(lines, `{"toNode":"ship1"}`...))
+	if !errors.Is(err, message.ErrInvalid) || !strings.Contains(err.Error(), "line 3") || len(b.records) != 2 {
+		t.Errorf("a line of another kind: %v; %d accepted", err, len(b.records)-2)
 	}
 }
 

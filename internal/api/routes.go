@@ -117,6 +117,11 @@ func describeSubmission(api huma.API) {
 		Description: "A message object, or an array of them. Several documents may follow each other, as in inmsg.txt.",
 		OneOf:       []*huma.Schema{s, {Type: huma.TypeArray, Items: s}},
 	}}
+	content = api.OpenAPI().Paths["/v1/resend"].Post.RequestBody.Content
+	clear(content)
+	content["application/x-ndjson"] = &huma.MediaType{Schema: &huma.Schema{
+		Type: huma.TypeString, Description: "Lines of messages.log: one CloudEvent in structured JSON each.",
+	}}
 }
 
 // bodyLimit is how long a client may take to send a submission.

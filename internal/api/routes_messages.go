@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
 
 	"github.com/steward-bus/steward/ack"
 	"github.com/steward-bus/steward/message"
@@ -34,7 +36,6 @@ func (rt *routes) messages(api huma.API) {
 		Middlewares: huma.Middlewares{rt.oneOfFew},
 		Errors:      []int{http.StatusRequestEntityTooLarge, http.StatusInsufficientStorage},
 	}, rt.submit)
-	describeSubmission(api)
 	add(rt, api, huma.Operation{
 		OperationID: "messages", Method: http.MethodGet, Path: "/v1/messages",
 		Summary: "List messages, newest first",
@@ -68,6 +69,19 @@ func (rt *routes) messages(api huma.API) {
 	}, func(ctx context.Context, in *idInput) (*body[store.Record], error) {
 		return answer(rt.bus.Resend(ctx, in.ID))
 	})
+	add(rt, api, huma.Operation{
+		OperationID: "resendLog", Method: http.MethodPost, Path: "/v1/resend",
+		Summary:       "Submit messages of a message log again, as new ones that name the old",
+		Description:   "Takes lines of messages.log, all of them or, if anything is wrong, none.",
+		DefaultStatus: http.StatusCreated,
+		MaxBodyBytes:  MaxDocument, BodyReadTimeout: bodyLimit,
+		Middlewares: huma.Middlewares{rt.oneOfFew},
+		Errors:      []int{http.StatusRequestEntityTooLarge, http.StatusInsufficientStorage},
+	}, func(ctx context.Context, in *submitInput) (*body[messageList], error) {
+		ms, err := parseLog(in.RawBody, time.Now())
+		return rt.accept(ctx, ms, err)
+	})
+	describeSubmission(api)
 }
 
 // oneOfFew bounds the memory of submissions: the next waits until one is through.
@@ -86,6 +100,11 @@ type submitInput struct {
 
 func (rt *routes) submit(ctx context.Context, in *submitInput) (*body[messageList], error) {
 	ms, err := parse(in.RawBody, time.Now())
+	return rt.accept(ctx, ms, err)
+}
+
+// accept submits what was read, and answers with the receipts.
+func (rt *routes) accept(ctx context.Context, ms []*message.Message, err error) (*body[messageList], error) {
 	if err != nil {
 		return nil, err
 	}
@@ -132,6 +151,28 @@ func parse(b []byte, now time.Time) ([]*message.Message, error) {
 	return ms, nil
 }
 
+// parseLog reads lines of messages.log.
+func parseLog(b []byte, now time.Time) (ms []*message.Message, err error) {
+	n := 0
+	for line := range bytes.Lines(b) {
+		n++
+		if line = bytes.TrimSpace(line); len(line) == 0 {
+			continue
+		}
+		m, err := message.DecodeStored(line)
+		if err != nil {
+			return nil, problem(http.StatusUnprocessableEntity, fmt.Sprintf("line %d is none of a message log: nothing was accepted: %v", n, err))
+		}
+		if ms = append(ms, m.Repeat(now)); len(ms) > MaxMessages {
+			return nil, problem(http.StatusRequestEntityTooLarge, fmt.Sprintf("more than %d messages: nothing was accepted: send them in parts", MaxMessages))
+		}
+	}
+	if len(ms) == 0 {
+		return nil, problem(http.StatusUnprocessableEntity, "it holds no message")
+	}
+	return ms, nil
+}
+
 func problem(status int, detail string, errs ...error) error {
 	p := &huma.ErrorModel{Type: "urn:steward:invalid", Title: http.StatusText(status), Status: status, Detail: detail}
 	for _, err := range errs {
@@ -146,6 +187,9 @@ func accepted(m *message.Message) store.Record {
 		ID: m.ID.String(), FromNode: m.FromNode, ToNode: m.ToNode, Kind: m.Kind, Method: m.Method,
 		Data: m.Data, Labels: m.Labels, Seq: m.Place.Seq, Epoch: m.Place.Epoch.String(),
 		State: store.Waiting, AcceptedAt: m.Time, ExpiresAt: m.Expires,
+	}
+	if m.CausationID != uuid.Nil {
+		r.CausationID = m.CausationID.String()
 	}
 	if r.ExpiresAt.IsZero() {
 		r.ExpiresAt = m.Time.Add(message.DefaultLife)

@@ -42,6 +42,7 @@ type (
 	momentSchema   struct{}
 )
 
+// Schema implements huma.SchemaProvider.
 func (textSchema) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{
 		Description: "Output of a program: a string where it is valid UTF-8, else base64.",
@@ -57,32 +58,40 @@ func (textSchema) Schema(huma.Registry) *huma.Schema {
 	}
 }
 
+// Schema implements huma.SchemaProvider.
 func (outcomeSchema) Schema(huma.Registry) *huma.Schema { return enum(ack.Outcomes...) }
 
+// Schema implements huma.SchemaProvider.
 func (stateSchema) Schema(huma.Registry) *huma.Schema {
 	return enum(store.Waiting, store.Cancelling, store.StateTaken, store.Started, store.Ended)
 }
 
+// Schema implements huma.SchemaProvider.
 func (kindSchema) Schema(huma.Registry) *huma.Schema { return enum(subject.Kinds...) }
 
+// Schema implements huma.SchemaProvider.
 func (classSchema) Schema(huma.Registry) *huma.Schema {
 	return enum(errorkernel.Submission, errorkernel.Storage, errorkernel.Transport, errorkernel.Process,
 		errorkernel.Handler, errorkernel.Rejection, errorkernel.Expiry, errorkernel.Undelivered,
 		errorkernel.Unknown, errorkernel.Identity)
 }
 
+// Schema implements huma.SchemaProvider.
 func (severitySchema) Schema(huma.Registry) *huma.Schema {
 	return enum(errorkernel.Warning, errorkernel.Error, errorkernel.Critical)
 }
 
+// Schema implements huma.SchemaProvider.
 func (actionSchema) Schema(huma.Registry) *huma.Schema {
 	return enum(errorkernel.Log, errorkernel.Restart, errorkernel.Terminate)
 }
 
+// Schema implements huma.SchemaProvider.
 func (processSchema) Schema(huma.Registry) *huma.Schema {
 	return enum(errorkernel.Running, errorkernel.Backoff, errorkernel.Terminated)
 }
 
+// Schema implements huma.SchemaProvider.
 func (durationSchema) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{
 		OneOf:    []*huma.Schema{{Type: huma.TypeNumber}, {Type: huma.TypeString}},
@@ -90,6 +99,7 @@ func (durationSchema) Schema(huma.Registry) *huma.Schema {
 	}
 }
 
+// Schema implements huma.SchemaProvider.
 func (momentSchema) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{
 		OneOf:    []*huma.Schema{{Type: huma.TypeNumber}, {Type: huma.TypeString}},
