@@ -211,7 +211,7 @@ func (b *bus) done() []string {
 // shortDir is a new folder whose path leaves room for a socket.
 func shortDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "stw")
+	dir, err := os.MkdirTemp("/tmp", "stw") //nolint:usetesting // the names of t.TempDir are longer than a socket may be
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -40,7 +41,9 @@ func TestSocketOfADeadProcessIsReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	ln.SetUnlinkOnClose(false)
-	ln.Close()
+	if err := ln.Close(); err != nil {
+		t.Fatal(err)
+	}
 	// And one that died while it made its own.
 	if err := os.MkdirAll(filepath.Join(api.SocketPath(dir)+".new", "s"), 0o700); err != nil {
 		t.Fatal(err)
@@ -181,7 +184,7 @@ func (s *slowBus) ResolveFailure(ctx context.Context, _ string) error {
 }
 
 // raw asks over the socket in dir, without the Client.
-func raw(t *testing.T, dir, method, target string) (*http.Response, string) {
+func raw(t *testing.T, dir, method, target string) (status int, header http.Header, page string) {
 	t.Helper()
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", api.SocketPath(dir))
@@ -200,18 +203,18 @@ func raw(t *testing.T, dir, method, target string) (*http.Response, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resp, string(b)
+	return resp.StatusCode, resp.Header, string(b)
 }
 
 func TestPlainHTTP(t *testing.T) {
 	dir := shortDir(t)
 	b := &bus{}
 	start(t, dir, b)
-	resp, page := raw(t, dir, "GET", "/openapi.yaml")
+	_, header, page := raw(t, dir, "GET", "/openapi.yaml")
 	if spec, err := api.Spec(); err != nil || page != string(spec) {
 		t.Errorf("/openapi.yaml is not the description (%v)", err)
 	}
-	if got := resp.Header.Get("Server"); got != "steward/1.2.3" {
+	if got := header.Get("Server"); got != "steward/1.2.3" {
 		t.Errorf("Server: %q", got)
 	}
 	for target, status := range map[string]int{
@@ -226,11 +229,11 @@ func TestPlainHTTP(t *testing.T) {
 		"/v1/errors?severity=bad":        422,
 		"/v1/processes":                  200,
 	} {
-		resp, page := raw(t, dir, "GET", target)
-		if resp.StatusCode != status {
-			t.Errorf("%s: status %d, want %d: %s", target, resp.StatusCode, status, page)
+		got, header, page := raw(t, dir, "GET", target)
+		if got != status {
+			t.Errorf("%s: status %d, want %d: %s", target, got, status, page)
 		}
-		if ct := resp.Header.Get("Content-Type"); status != 200 && ct != "application/problem+json" {
+		if ct := header.Get("Content-Type"); status != 200 && ct != "application/problem+json" {
 			t.Errorf("%s: %s", target, ct)
 		}
 	}
@@ -245,13 +248,13 @@ func TestWaitAnswersWhenTheTimeIsUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, timeout := range []string{"0s", "10ms"} {
-		resp, page := raw(t, dir, "GET", "/v1/messages/last/wait?timeout="+timeout)
-		if resp.StatusCode != 200 || !strings.Contains(page, `"state":"waiting"`) || !strings.Contains(page, made[0].ID) {
-			t.Errorf("%s: %d %s", timeout, resp.StatusCode, page)
+		status, _, page := raw(t, dir, "GET", "/v1/messages/last/wait?timeout="+timeout)
+		if status != 200 || !strings.Contains(page, `"state":"waiting"`) || !strings.Contains(page, made[0].ID) {
+			t.Errorf("%s: %d %s", timeout, status, page)
 		}
 	}
 	b.end(made[0].ID, ack.Done)
-	if _, page := raw(t, dir, "GET", "/v1/messages/last/wait?timeout=0s"); !strings.Contains(page, `"outcome":"done"`) {
+	if _, _, page := raw(t, dir, "GET", "/v1/messages/last/wait?timeout=0s"); !strings.Contains(page, `"outcome":"done"`) {
 		t.Errorf("ended: %s", page)
 	}
 }
@@ -263,8 +266,10 @@ func TestClientThatLeavesInTheMiddle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	io.WriteString(conn, "POST /v1/messages HTTP/1.1\r\nHost: steward\r\nContent-Length: 1000\r\n\r\n[{")
-	conn.Close()
+	_, err = io.WriteString(conn, "POST /v1/messages HTTP/1.1\r\nHost: steward\r\nContent-Length: 1000\r\n\r\n[{")
+	if err := errors.Join(err, conn.Close()); err != nil {
+		t.Fatal(err)
+	}
 	c := dial(t, dir)
 	if got, err := c.Messages(t.Context(), filterAll()); err != nil || len(got) > 0 {
 		t.Errorf("got %v, %v", got, err)
@@ -284,9 +289,12 @@ func TestNodeThatLeavesInTheMiddle(t *testing.T) {
 			if err != nil {
 				return
 			}
-			conn.SetReadDeadline(time.Now().Add(time.Second))
-			conn.Read(make([]byte, 10))
-			conn.Close()
+			if _, err := conn.Read(make([]byte, 10)); err != nil && !errors.Is(err, io.EOF) {
+				t.Error(err)
+			}
+			if err := conn.Close(); err != nil {
+				t.Error(err)
+			}
 		}
 	}()
 	_, err = dial(t, dir).SubmitDocument(t.Context(), []byte(echo))
@@ -306,10 +314,14 @@ func nodeThat(t *testing.T, dir string, h http.HandlerFunc) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		srv.Serve(ln)
+		if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
 	}()
 	t.Cleanup(func() {
-		srv.Close()
+		if err := srv.Close(); err != nil {
+			t.Error(err)
+		}
 		<-ended
 	})
 }
@@ -323,7 +335,7 @@ func TestWaitAsksAgainForTheSameMessage(t *testing.T) {
 		if len(asked) == 3 {
 			state = "ended"
 		}
-		io.WriteString(w, `{"id":"m1","state":"`+state+`"}`)
+		fmt.Fprintf(w, `{"id":"m1","state":%q}`, state)
 	})
 	r, err := dial(t, dir).Wait(t.Context(), "last")
 	if err != nil || r.State != "ended" {
@@ -340,7 +352,7 @@ func TestAnswersThatAreNoneOfOurs(t *testing.T) {
 	status := http.StatusBadGateway
 	nodeThat(t, dir, func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(status)
-		io.WriteString(w, page)
+		fmt.Fprint(w, page)
 	})
 	c := dial(t, dir)
 	_, err := c.Status(t.Context())
