@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -24,7 +23,7 @@ const demoLimit = time.Minute
 
 func (e *env) demoCmd() *cobra.Command {
 	return &cobra.Command{
-		Use: "demo", Short: "Two nodes, a command, a cut link: the main job once, for real", Args: cobra.NoArgs, Example: "  steward demo",
+		Use: "demo", Short: "Two nodes, a command, a cut link: the main job once, for real", Args: noArgs, Example: "  steward demo",
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(c.Context(), demoLimit)
 			defer cancel()
@@ -52,6 +51,10 @@ type demo struct {
 	bin    string
 	addr   string
 	actors []*actor
+
+	ship    *actor
+	central *api.Client
+	waiting string // the message that ship1 missed
 }
 
 type actor struct {
@@ -65,7 +68,7 @@ func (d *demo) play(ctx context.Context) (err error) {
 	if d.bin, err = os.Executable(); err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
@@ -73,66 +76,91 @@ func (d *demo) play(ctx context.Context) (err error) {
 	if err := l.Close(); err != nil {
 		return err
 	}
-	d.say("1. central starts, with an embedded broker on %s, and ship1 joins it", d.addr)
-	if _, err := d.start("central", "--listen", d.addr); err != nil {
-		return err
+	for _, act := range []func(context.Context) error{d.begin, d.deliver, d.cutOff, d.comeBack} {
+		if err := act(ctx); err != nil {
+			return err
+		}
 	}
-	ship, err := d.start("ship1", "--broker", "nats://"+d.addr)
-	if err != nil {
-		return err
-	}
-	central, err := d.meet(ctx, "central")
-	if err != nil {
-		return err
-	}
-	defer central.Close()
-	if err := d.online(ctx, central, "ship1"); err != nil {
-		return err
-	}
-	d.say("2. a file is dropped into %s", d.inmsg())
-	r, err := d.drop(ctx, central, "echo hello from $(uname -n), the time is $(date +%T)")
-	if err != nil {
-		return err
-	}
-	if err := d.outcome(ctx, central, r.ID); err != nil {
-		return err
-	}
-	d.say("3. ship1 is cut off, and a message is dropped for it")
-	if err := ship.end(syscall.SIGKILL); err != nil {
-		return err
-	}
-	if r, err = d.drop(ctx, central, "echo hello again, a little late"); err != nil {
-		return err
-	}
-	if r, err = d.tried(ctx, central, r.ID); err != nil {
-		return err
-	}
-	d.say("   %s is %s: %s", r.ID, r.State, r.LastError)
-	d.say("4. ship1 is back")
-	if _, err := d.start("ship1", "--broker", "nats://"+d.addr); err != nil {
-		return err
-	}
-	if err := d.outcome(ctx, central, r.ID); err != nil {
-		return err
-	}
-	d.say("\nAll of it is in %s. By hand:\n", d.dir)
-	d.say("  steward run --node central --listen %s --data %s", d.addr, filepath.Join(d.dir, "central"))
-	d.say("  steward run --node ship1 --broker nats://%s --data %s", d.addr, filepath.Join(d.dir, "ship1"))
-	d.say("  cat examples/messages/toShip1-CLICommand.json >> %s", d.inmsg())
-	d.say("  steward trace last --data %s", filepath.Join(d.dir, "central"))
+	d.central.Close()
+	d.sayHow()
 	return nil
+}
+
+func (d *demo) begin(ctx context.Context) (err error) {
+	d.say("1. Two nodes, each a process with a journal of its own: central, with an embedded NATS broker")
+	d.say("   on %s, and ship1, which joins it.", d.addr)
+	if _, err = d.start(ctx, "central", "--listen", d.addr); err != nil {
+		return err
+	}
+	if d.ship, err = d.start(ctx, "ship1", "--broker", "nats://"+d.addr); err != nil {
+		return err
+	}
+	if d.central, err = d.meet(ctx, "central"); err != nil {
+		return err
+	}
+	return d.online(ctx, "ship1")
+}
+
+func (d *demo) deliver(ctx context.Context) error {
+	d.say("\n2. A message for ship1 is appended to inmsg.txt of central. It runs there, and its output comes back.\n")
+	r, err := d.drop(ctx, "echo hello from $(uname -n)")
+	if err != nil {
+		return err
+	}
+	return d.outcome(ctx, r.ID)
+}
+
+func (d *demo) cutOff(ctx context.Context) error {
+	d.say("\n3. ship1 is killed (kill -9), and a message is dropped for it all the same. It waits.\n")
+	if err := d.ship.end(syscall.SIGKILL); err != nil {
+		return err
+	}
+	r, err := d.drop(ctx, "echo hello again, a little late")
+	if err != nil {
+		return err
+	}
+	if r, err = d.tried(ctx, r.ID); err != nil {
+		return err
+	}
+	d.waiting = r.ID
+	d.say("   state    %s", r.State)
+	d.say("   because  %s", r.LastError)
+	return nil
+}
+
+func (d *demo) comeBack(ctx context.Context) error {
+	d.say("\n4. ship1 is back, and says hello: the message is delivered at once, and runs once.\n")
+	if _, err := d.start(ctx, "ship1", "--broker", "nats://"+d.addr); err != nil {
+		return err
+	}
+	return d.outcome(ctx, d.waiting)
+}
+
+// sayHow tells how to repeat it by hand.
+func (d *demo) sayHow() {
+	central := filepath.Join(d.dir, "central")
+	d.say("\nIt worked. The nodes stop here; their folders stay in %s. To go on by hand", d.dir)
+	d.say("(steward is bin/steward after make build), in three terminals:\n")
+	d.say("  steward run --node central --listen %s --data %s", d.addr, central)
+	d.say("  steward run --node ship1 --broker nats://%s --data %s", d.addr, filepath.Join(d.dir, "ship1"))
+	d.say("\n  export STEWARD_DATA=%s", central)
+	d.say("  echo '%s' >> $STEWARD_DATA/inmsg.txt", document("uname -a"))
+	d.say("  steward trace last")
+	d.say("  steward messages")
 }
 
 func (d *demo) inmsg() string { return filepath.Join(d.dir, "central", "inmsg.txt") }
 
 // start runs a node as a process of its own.
-func (d *demo) start(name string, args ...string) (*actor, error) {
+func (d *demo) start(ctx context.Context, name string, args ...string) (_ *actor, err error) {
 	log, err := os.OpenFile(filepath.Join(d.dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close()
-	a := &actor{name: name, cmd: exec.Command(d.bin, append([]string{"run", "--node", name, "--data", filepath.Join(d.dir, name)}, args...)...)}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	a := &actor{name: name}
+	a.cmd = exec.CommandContext(context.WithoutCancel(ctx), // stop ends it, and gently
+		d.bin, append([]string{"run", "--node", name, "--data", filepath.Join(d.dir, name)}, args...)...)
 	a.cmd.Stdout, a.cmd.Stderr = log, log
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt is for us, and we end them
 	for _, kv := range os.Environ() {
@@ -200,9 +228,9 @@ func (d *demo) meet(ctx context.Context, name string) (c *api.Client, err error)
 	return c, err
 }
 
-func (d *demo) online(ctx context.Context, c *api.Client, name string) error {
+func (d *demo) online(ctx context.Context, name string) error {
 	return poll(ctx, name+" does not come online", func() (bool, error) {
-		list, err := c.Nodes(ctx)
+		list, err := d.central.Nodes(ctx)
 		for _, p := range list {
 			if p.Name == name && p.Online {
 				return true, nil
@@ -214,28 +242,25 @@ func (d *demo) online(ctx context.Context, c *api.Client, name string) error {
 
 // drop appends a command to inmsg.txt, and returns what became of it: the newest
 // message that was not there before.
-func (d *demo) drop(ctx context.Context, c *api.Client, script string) (r store.Record, err error) {
-	before, err := c.Messages(ctx, store.Filter{Limit: 1, FromNode: "central"})
+func (d *demo) drop(ctx context.Context, script string) (r store.Record, err error) {
+	before, err := d.central.Messages(ctx, store.Filter{Limit: 1, FromNode: "central"})
 	if err != nil {
 		return r, err
 	}
-	doc, err := json.Marshal([]draftOld{{"ship1", []string{"sh", "-c", script}, "CommandACK", "CLICommand", 2}})
-	if err != nil {
-		return r, err
-	}
+	doc := document(script)
 	f, err := os.OpenFile(d.inmsg(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return r, err
 	}
-	if _, err = f.Write(append(doc, '\n')); err != nil {
+	if _, err = f.WriteString(doc + "\n"); err != nil {
 		return r, errors.Join(err, f.Close())
 	}
 	if err := f.Close(); err != nil {
 		return r, err
 	}
-	d.say("   %s", doc)
+	d.say("   %s\n", doc)
 	err = poll(ctx, "the message is not accepted", func() (bool, error) {
-		now, err := c.Messages(ctx, store.Filter{Limit: 1, FromNode: "central"})
+		now, err := d.central.Messages(ctx, store.Filter{Limit: 1, FromNode: "central"})
 		if err != nil || len(now) == 0 || len(before) > 0 && now[0].ID == before[0].ID {
 			return false, err
 		}
@@ -245,39 +270,35 @@ func (d *demo) drop(ctx context.Context, c *api.Client, script string) (r store.
 	return r, err
 }
 
-// draftOld is a message in the oldest form, which is still the simplest.
-type draftOld struct {
-	ToNode         string   `json:"toNode"`
-	Data           []string `json:"data"`
-	CommandOrEvent string   `json:"commandOrEvent"`
-	Method         string   `json:"method"`
-	Timeout        int      `json:"timeout"`
+// document is a message in the oldest form, which is still the simplest.
+func document(script string) string {
+	return fmt.Sprintf(`[{"toNode":"ship1","data":["sh","-c",%q],"commandOrEvent":"CommandACK","method":"CLICommand"}]`, script)
 }
 
 // tried waits until a delivery was tried.
-func (d *demo) tried(ctx context.Context, c *api.Client, id string) (r store.Record, err error) {
+func (d *demo) tried(ctx context.Context, id string) (r store.Record, err error) {
 	err = poll(ctx, "no attempt was made", func() (bool, error) {
-		r, err = c.Message(ctx, id)
+		r, err = d.central.Message(ctx, id)
 		return err == nil && r.State == store.Waiting && r.LastError != "", err
 	})
 	return r, err
 }
 
-func (d *demo) outcome(ctx context.Context, c *api.Client, id string) error {
-	r, err := c.Wait(ctx, id)
+// outcome waits for it, and shows how the message got there.
+func (d *demo) outcome(ctx context.Context, id string) error {
+	r, err := d.central.Wait(ctx, id)
 	if err != nil {
 		return fmt.Errorf("wait for %s: %w", id, err)
-	}
-	code := "none"
-	if r.Result != nil && r.Result.ExitCode != nil {
-		code = fmt.Sprint(*r.Result.ExitCode)
-	}
-	d.say("   %s is %s after %s, exit code %s:", r.ID, r.Outcome, r.EndedAt.Sub(r.AcceptedAt).Round(time.Millisecond), code)
-	if r.Result != nil {
-		d.say("   > %s", strings.TrimSpace(string(r.Result.Stdout)))
 	}
 	if r.Outcome != ack.Done {
 		return fmt.Errorf("%s ended as %s: %s", id, r.Outcome, r.Reason)
 	}
-	return nil
+	rows := [][]string{{"   id", r.ID}}
+	for _, s := range timeline(r) {
+		rows = append(rows, []string{"   " + s.Step, s.Since, s.Note})
+	}
+	if r.Result != nil {
+		rows = append(rows, []string{"   output", strings.TrimSpace(string(r.Result.Stdout))})
+	}
+	return d.table(rows)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/spf13/cobra"
 
@@ -74,6 +75,8 @@ func exitCode(err error) int {
 		return exitNotFound
 	case errors.Is(err, api.ErrNoNode), errors.Is(err, api.ErrNoAnswer):
 		return exitNoNode
+	case errors.Is(err, fs.ErrNotExist):
+		return exitNotFound
 	case errors.Is(err, store.ErrBroken):
 		return exitBroken
 	}

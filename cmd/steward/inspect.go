@@ -11,12 +11,11 @@ import (
 
 	"github.com/steward-bus/steward/errorkernel"
 	"github.com/steward-bus/steward/internal/api"
-	"github.com/steward-bus/steward/store"
 )
 
 func (e *env) nodesCmd() *cobra.Command {
 	return e.outputFlag(&cobra.Command{
-		Use: "nodes", Short: "List the nodes that this one knows", Args: cobra.NoArgs, Example: "  steward nodes\n  steward nodes -o json",
+		Use: "nodes", Short: "List the nodes that this one knows", Args: noArgs, Example: "  steward nodes\n  steward nodes -o json",
 		RunE: func(c *cobra.Command, _ []string) error {
 			return e.with(c, func(ctx context.Context, cl *api.Client) error {
 				list, err := cl.Nodes(ctx)
@@ -45,7 +44,7 @@ func (e *env) nodesCmd() *cobra.Command {
 
 func (e *env) processesCmd() *cobra.Command {
 	c := e.outputFlag(&cobra.Command{
-		Use: "processes", Short: "List the node's processes, or restart one", Args: cobra.NoArgs, Example: "  steward processes\n  steward processes restart publish:steward.ship1.CommandACK.CLICommand",
+		Use: "processes", Short: "List the node's processes, or restart one", Args: noArgs, Example: "  steward processes\n  steward processes restart publish:steward.ship1.CommandACK.CLICommand",
 		RunE: func(c *cobra.Command, _ []string) error {
 			return e.with(c, func(ctx context.Context, cl *api.Client) error {
 				list, err := cl.Processes(ctx)
@@ -63,9 +62,16 @@ func (e *env) processesCmd() *cobra.Command {
 		},
 	})
 	c.AddCommand(&cobra.Command{
-		Use: "restart NAME", Short: "Start a process that was terminated", Args: cobra.ExactArgs(1), Example: "  steward processes restart submit",
+		Use: "restart NAME", Short: "Start a process that was terminated, or end its pause", Args: cobra.ExactArgs(1), ValidArgsFunction: e.completeProcesses,
+		Example: "  steward processes restart submit",
 		RunE: func(c *cobra.Command, args []string) error {
-			return e.with(c, func(ctx context.Context, cl *api.Client) error { return cl.RestartProcess(ctx, args[0]) })
+			return e.with(c, func(ctx context.Context, cl *api.Client) error {
+				if err := cl.RestartProcess(ctx, args[0]); err != nil {
+					return err
+				}
+				fmt.Fprintf(e.stderr, "steward: %s is started again\n", args[0])
+				return nil
+			})
 		},
 	})
 	return c
@@ -77,7 +83,7 @@ func (e *env) errorsCmd() *cobra.Command {
 	var since time.Duration
 	var all, follow bool
 	c := &cobra.Command{
-		Use: "errors", Short: "List, follow and resolve what went wrong", Args: cobra.NoArgs, Example: "  steward errors --class unknown\n  steward errors resolve all",
+		Use: "errors", Short: "List, follow and resolve what went wrong", Args: noArgs, Example: "  steward errors\n  steward errors --class unknown --since 24h\n  steward errors --follow\n  steward errors resolve all",
 		RunE: func(c *cobra.Command, _ []string) error {
 			f.Class, f.Severity, f.Unresolved = errorkernel.Class(class), errorkernel.Severity(severity), !all
 			if since > 0 {
@@ -96,32 +102,40 @@ func (e *env) errorsCmd() *cobra.Command {
 		},
 	}
 	flags := c.Flags()
-	flags.StringVar(&class, "class", "", "submission, storage, transport, process, handler, rejection, expiry, undelivered, unknown or identity")
-	flags.StringVar(&severity, "severity", "", "warning, error or critical")
-	flags.StringVar(&f.Node, "node", "", "node")
-	flags.DurationVar(&since, "since", 0, "seen within, such as 1h")
-	flags.IntVar(&f.Limit, "limit", 100, "at most so many")
+	flags.StringVar(&class, "class", "", "`CLASS`: submission, storage, transport, process, handler, rejection, expiry, undelivered, unknown or identity")
+	flags.StringVar(&severity, "severity", "", "`SEVERITY`: warning, error or critical")
+	flags.StringVar(&f.Node, "node", "", "of that `NODE`")
+	flags.DurationVar(&since, "since", 0, "seen within that `DURATION`, such as 1h")
+	flags.IntVar(&f.Limit, "limit", 100, "the `N` newest")
 	flags.BoolVar(&all, "all", false, "also the resolved ones")
 	flags.BoolVarP(&follow, "follow", "f", false, "go on as they come")
+	e.completeFlags(c)
 	c.AddCommand(&cobra.Command{
-		Use: "resolve ID|all", Short: "Mark a failure as seen to", Args: cobra.ExactArgs(1), Example: "  steward errors resolve all",
+		Use: "resolve ID|all", Short: "Mark a failure as seen to", Args: cobra.ExactArgs(1), ValidArgsFunction: e.completeFailures,
+		Example: "  steward errors resolve all",
 		RunE: func(c *cobra.Command, args []string) error {
-			return e.with(c, func(ctx context.Context, cl *api.Client) error { return cl.ResolveFailure(ctx, args[0]) })
+			return e.with(c, func(ctx context.Context, cl *api.Client) error {
+				if err := cl.ResolveFailure(ctx, args[0]); err != nil {
+					return err
+				}
+				fmt.Fprintf(e.stderr, "steward: resolved: %s\n", args[0])
+				return nil
+			})
 		},
 	})
 	return e.outputFlag(c)
 }
 
 func (e *env) followFailures(ctx context.Context, cl *api.Client, f api.FailureFilter) error {
-	for x, err := range cl.FollowFailures(ctx, f, time.Second) {
+	out := stream{env: e}
+	for x, err := range cl.FollowFailures(ctx, f, followEvery) {
 		if ctx.Err() != nil {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		one := []errorkernel.Failure{x}
-		if err := printAll(e, one, func() [][]string { return failureRows(one)[1:] }); err != nil {
+		if err := out.next(x, failureRows([]errorkernel.Failure{x})); err != nil {
 			return err
 		}
 	}
@@ -139,7 +153,7 @@ func failureRows(list []errorkernel.Failure) [][]string {
 
 func (e *env) statusCmd() *cobra.Command {
 	return e.outputFlag(&cobra.Command{
-		Use: "status", Short: "Show the node at a glance", Args: cobra.NoArgs, Example: "  steward status",
+		Use: "status", Short: "Show the node at a glance", Args: noArgs, Example: "  steward status",
 		RunE: func(c *cobra.Command, _ []string) error {
 			return e.with(c, func(ctx context.Context, cl *api.Client) error {
 				s, err := cl.Status(ctx)
@@ -168,45 +182,6 @@ func (e *env) statusCmd() *cobra.Command {
 			})
 		},
 	})
-}
-
-const completionLimit = 200 * time.Millisecond
-
-// completeNodes offers the names of nodes; it must not keep a shell waiting.
-func (e *env) completeNodes(c *cobra.Command, _ []string, _ string) (names []string, _ cobra.ShellCompDirective) {
-	e.complete(c, func(ctx context.Context, cl *api.Client) {
-		list, _ := cl.Nodes(ctx) // a shell cannot be told more
-		for _, p := range list {
-			names = append(names, p.Name)
-		}
-	})
-	return names, cobra.ShellCompDirectiveNoFileComp
-}
-
-func (e *env) completeIDs(c *cobra.Command, _ []string, _ string) (ids []string, _ cobra.ShellCompDirective) {
-	ids = []string{"last"}
-	e.complete(c, func(ctx context.Context, cl *api.Client) {
-		list, _ := cl.Messages(ctx, store.Filter{Limit: 50}) // a shell cannot be told more
-		for _, r := range list {
-			ids = append(ids, r.ID+"\t"+r.Method+" to "+r.ToNode)
-		}
-	})
-	return ids, cobra.ShellCompDirectiveNoFileComp
-}
-
-func (e *env) complete(c *cobra.Command, f func(context.Context, *api.Client)) {
-	cl, err := e.dial()
-	if err != nil {
-		return
-	}
-	defer cl.Close()
-	parent := c.Context()
-	if parent == nil {
-		parent = context.Background()
-	}
-	ctx, cancel := context.WithTimeout(parent, completionLimit)
-	defer cancel()
-	f(ctx, cl)
 }
 
 var errDamaged = errors.New("the journal has problems: restore it from a backup, or move it away to begin without history")

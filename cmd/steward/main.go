@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -64,19 +65,27 @@ func isTerminal(w io.Writer) bool {
 func newRoot(e *env) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "steward",
-		Short: "A command bus with guaranteed delivery",
+		Short: "A command bus with guaranteed delivery", Version: version,
 		Long: `steward delivers commands to nodes when they can be reached, runs each at most
 once, and brings the results back. Nothing that it accepted is lost.`,
 		Example: `  steward demo                       # two nodes, one cut off and brought back
   steward run                        # a node with an embedded broker on loopback
   steward exec ship1 -- uname -a     # run a command and wait for its outcome`,
 		SilenceErrors: true, SilenceUsage: true,
+		PersistentPreRunE: func(*cobra.Command, []string) error { return e.checkFormat() },
 	}
+	root.SetVersionTemplate("steward {{.Version}}\n")
+	group(root)
 	root.SetIn(e.stdin)
 	root.SetOut(e.stdout)
 	root.SetErr(e.stderr)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.PersistentFlags().StringVar(&e.data, "data", os.Getenv("STEWARD_DATA"), "data folder of the node (or STEWARD_DATA)")
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		if c.Name() == "exec" || c.Name() == "send" {
+			err = fmt.Errorf("%w: what belongs to the message comes after --, as in: %s", err, strings.TrimSpace(strings.SplitN(c.Example, "\n", 2)[0]))
+		}
+		return usageError{err}
+	})
+	root.PersistentFlags().StringVar(&e.data, "data", os.Getenv("STEWARD_DATA"), "data folder `DIR` of the node (or STEWARD_DATA; else the one below ./data in which a node runs)")
 	root.AddCommand(
 		e.runCmd(), e.demoCmd(), e.sendCmd(), e.execCmd(), e.messagesCmd(), e.showCmd(), e.traceCmd(), e.waitCmd(), e.cancelCmd(),
 		e.resendCmd(), e.nodesCmd(), e.processesCmd(), e.errorsCmd(), e.statusCmd(), e.configCmd(), e.storeCmd(), e.versionCmd(), exitCodesHelp(),
@@ -85,6 +94,34 @@ once, and brings the results back. Nothing that it accepted is lost.`,
 		wrapArgs(c)
 	}
 	return root
+}
+
+// group makes c, which only holds other commands, refuse what is none of them.
+func group(c *cobra.Command) *cobra.Command {
+	c.Args = cobra.ArbitraryArgs
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return c.Help()
+		}
+		err := fmt.Errorf("unknown command %q for %q", args[0], c.CommandPath())
+		if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+			err = fmt.Errorf("%w: did you mean %s?", err, strings.Join(near, " or "))
+		}
+		return usageError{err}
+	}
+	c.SuggestionsMinimumDistance = 2
+	return c
+}
+
+// noArgs is for commands without arguments.
+func noArgs(c *cobra.Command, args []string) error {
+	switch {
+	case len(args) == 0:
+		return nil
+	case c.HasSubCommands():
+		return fmt.Errorf("unknown command %q for %q", args[0], c.CommandPath())
+	}
+	return fmt.Errorf("%s takes no arguments: %q is one", c.CommandPath(), args[0])
 }
 
 // wrapArgs makes a wrong number of arguments a usage error.

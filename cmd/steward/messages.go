@@ -20,8 +20,8 @@ func (e *env) messagesCmd() *cobra.Command {
 	var labels map[string]string
 	var follow bool
 	c := &cobra.Command{
-		Use: "messages", Aliases: []string{"ls"}, Short: "List messages, newest first", Args: cobra.NoArgs,
-		Example: "  steward messages --to ship1 --outcome failed\n  steward messages -o json | jq '.[].id'",
+		Use: "messages", Aliases: []string{"ls"}, Short: "List messages, newest first", Args: noArgs,
+		Example: "  steward messages --to ship1 --outcome failed\n  steward messages --follow\n  steward messages -o json | jq '.[].id'",
 		RunE: func(c *cobra.Command, _ []string) error {
 			f.State, f.Outcome, f.Labels = store.State(state), ack.Outcome(outcome), labels
 			if since > 0 {
@@ -40,51 +40,55 @@ func (e *env) messagesCmd() *cobra.Command {
 		},
 	}
 	flags := c.Flags()
-	flags.StringVar(&f.ToNode, "to", "", "receiver")
-	flags.StringVar(&f.FromNode, "from", "", "sender")
-	flags.StringVar(&f.Method, "method", "", "method")
-	flags.StringVar(&state, "state", "", "waiting, cancelling, delivered, started or ended")
-	flags.StringVar(&outcome, "outcome", "", "done, failed, unknown, …")
-	flags.StringToStringVarP(&labels, "label", "l", nil, "key=value")
-	flags.DurationVar(&since, "since", 0, "accepted within, such as 1h")
-	flags.IntVar(&f.Limit, "limit", 100, "at most so many")
+	flags.StringVar(&f.ToNode, "to", "", "receiving `NODE`")
+	flags.StringVar(&f.FromNode, "from", "", "sending `NODE`")
+	flags.StringVar(&f.Method, "method", "", "`METHOD`")
+	flags.StringVar(&state, "state", "", "`STATE`: waiting, cancelling, delivered, started or ended")
+	flags.StringVar(&outcome, "outcome", "", "`OUTCOME`: "+strings.Join(names(ack.Outcomes), ", "))
+	flags.StringToStringVarP(&labels, "label", "l", nil, "`KEY=VALUE`; all of several must fit")
+	flags.DurationVar(&since, "since", 0, "accepted within that `DURATION`, such as 1h")
+	flags.IntVar(&f.Limit, "limit", 100, "the `N` newest")
 	flags.BoolVar(&f.Results, "results", false, "also the results, which are messages of their own")
-	flags.BoolVarP(&follow, "follow", "f", false, "go on as they change")
-	_ = c.RegisterFlagCompletionFunc("to", e.completeNodes)
+	flags.BoolVarP(&follow, "follow", "f", false, "go on as they come and change")
+	e.completeFlags(c)
 	return e.outputFlag(c)
 }
 
+// followEvery is how often --follow looks.
+const followEvery = time.Second / 2
+
 func (e *env) followMessages(ctx context.Context, cl *api.Client, f store.Filter) error {
-	for r, err := range cl.FollowMessages(ctx, f, time.Second) {
+	out := stream{env: e}
+	for r, err := range cl.FollowMessages(ctx, f, followEvery) {
 		if ctx.Err() != nil {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		one := []store.Record{r}
-		if err := printAll(e, one, func() [][]string { return messageRows(one)[1:] }); err != nil {
+		if err := out.next(r, messageRows([]store.Record{r})); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// stateOf is the outcome of what has ended, else where it stands.
+func stateOf(r store.Record) string {
+	if r.State == store.Ended {
+		return string(r.Outcome)
+	}
+	return string(r.State)
+}
+
 func messageRows(list []store.Record) [][]string {
-	rows := [][]string{{"ID", "FROM", "TO", "METHOD", "STATE", "OUTCOME", "ACCEPTED", "TRIES", "DATA"}}
+	rows := [][]string{{"ID", "FROM", "TO", "METHOD", "STATE", "ACCEPTED", "TRIES", "DATA"}}
 	for _, r := range list {
 		rows = append(rows, []string{
-			r.ID, r.FromNode, r.ToNode, r.Method, string(r.State), dash(string(r.Outcome)), clock(r.AcceptedAt), fmt.Sprint(r.Attempts), cut(strings.Join(r.Data, " "), 40),
+			r.ID, r.FromNode, r.ToNode, r.Method, stateOf(r), clock(r.AcceptedAt), fmt.Sprint(r.Attempts), cut(strings.Join(r.Data, " "), 60),
 		})
 	}
 	return rows
-}
-
-func dash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
 }
 
 func (e *env) showCmd() *cobra.Command {
@@ -97,10 +101,10 @@ func (e *env) showCmd() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if err := printOne(e, r, func() [][]string { return showRows(r) }); err != nil || e.format != "table" {
+				if err := printOne(e, r, func() [][]string { return showRows(r) }); err != nil || !e.isTable() {
 					return err
 				}
-				return e.outputOf(r, "")
+				return e.outputBelow(r)
 			})
 		},
 	})
@@ -109,9 +113,9 @@ func (e *env) showCmd() *cobra.Command {
 func showRows(r store.Record) [][]string {
 	rows := [][]string{
 		{"id", r.ID}, {"from", r.FromNode}, {"to", r.ToNode}, {"kind", string(r.Kind)}, {"method", r.Method}, {"data", strings.Join(r.Data, " ")},
-		{"state", string(r.State)}, {"outcome", dash(string(r.Outcome))}, {"attempts", fmt.Sprint(r.Attempts)}, {"accepted", clock(r.AcceptedAt)}, {"expires", clock(r.ExpiresAt)},
+		{"state", string(r.State)}, {"outcome", dash(string(r.Outcome))}, {"attempts", fmt.Sprint(r.Attempts)}, {"accepted", stamp(r.AcceptedAt)}, {"expires", stamp(r.ExpiresAt)},
 	}
-	for _, x := range [][]string{{"reason", r.Reason}, {"last attempt", lastError(r)}, {"answers", r.CausationID}} {
+	for _, x := range [][]string{{"reason", r.Reason}, {"last attempt", lastError(r)}, {"cause", r.CausationID}} {
 		if x[1] != "" {
 			rows = append(rows, x)
 		}
@@ -140,20 +144,27 @@ func (e *env) traceCmd() *cobra.Command {
 					return err
 				}
 				steps := timeline(r)
-				err = printOne(e, map[string]any{"id": r.ID, "state": r.State, "outcome": r.Outcome, "steps": steps}, func() [][]string {
-					rows := [][]string{{r.ID, r.FromNode + " to " + r.ToNode, r.Method}, {}}
-					for _, s := range steps {
-						rows = append(rows, []string{s.Time.Local().Format("2006-01-02 15:04:05.000"), s.Step, s.Since, s.Note})
-					}
-					return rows
+				err = printOne(e, trace{r.ID, r.FromNode, r.ToNode, r.Method, r.State, r.Outcome, steps}, func() [][]string {
+					return append([][]string{{r.ID, r.FromNode + " to " + r.ToNode, r.Method}, {}}, stepRows(steps)...)
 				})
-				if err != nil || e.format != "table" {
+				if err != nil || !e.isTable() {
 					return err
 				}
-				return e.outputOf(r, "")
+				return e.outputBelow(r)
 			})
 		},
 	})
+}
+
+// trace is a message's timeline, for programs.
+type trace struct {
+	ID       string      `json:"id"`
+	FromNode string      `json:"fromNode"`
+	ToNode   string      `json:"toNode"`
+	Method   string      `json:"method"`
+	State    store.State `json:"state"`
+	Outcome  ack.Outcome `json:"outcome,omitempty"`
+	Steps    []step      `json:"steps"`
 }
 
 // step is one line of a message's timeline.
@@ -162,6 +173,13 @@ type step struct {
 	Step  string    `json:"step"`
 	Since string    `json:"since,omitempty"` // the step before
 	Note  string    `json:"note,omitempty"`
+}
+
+func stepRows(steps []step) (rows [][]string) {
+	for _, s := range steps {
+		rows = append(rows, []string{s.Time.Local().Format("2006-01-02 15:04:05.000"), s.Step, s.Since, s.Note})
+	}
+	return rows
 }
 
 func timeline(r store.Record) (steps []step) {
@@ -197,6 +215,16 @@ func exitNote(r store.Record) string {
 	return ""
 }
 
+// outputBelow is outputOf after a table.
+func (e *env) outputBelow(r store.Record) error {
+	if r.Result != nil && len(r.Result.Stdout) > 0 {
+		if _, err := fmt.Fprintln(e.stdout); err != nil {
+			return err
+		}
+	}
+	return e.outputOf(r, "")
+}
+
 // outputOf writes what a command wrote, each to its stream; prefix begins each line.
 func (e *env) outputOf(r store.Record, prefix string) error {
 	if r.Result == nil {
@@ -229,9 +257,6 @@ func (e *env) outputOf(r store.Record, prefix string) error {
 
 // with runs f against the local node.
 func (e *env) with(c *cobra.Command, f func(context.Context, *api.Client) error) error {
-	if err := checkFormat(e); err != nil {
-		return err
-	}
 	cl, err := e.dial()
 	if err != nil {
 		return err

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"runtime"
@@ -9,12 +11,13 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 
+	"github.com/steward-bus/steward/internal/config"
 	"github.com/steward-bus/steward/store"
 )
 
 func (e *env) versionCmd() *cobra.Command {
 	return e.outputFlag(&cobra.Command{
-		Use: "version", Short: "Print the version", Args: cobra.NoArgs, Example: "  steward version",
+		Use: "version", Short: "Print the version", Args: noArgs, Example: "  steward version",
 		RunE: func(*cobra.Command, []string) error {
 			v := map[string]string{"version": version, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH}
 			return printOne(e, v, func() [][]string { return [][]string{{"steward " + version, v["go"], v["platform"]}} })
@@ -22,22 +25,46 @@ func (e *env) versionCmd() *cobra.Command {
 	})
 }
 
+// printConfig writes the configuration in the form of its file, or as JSON.
+func (e *env) printConfig(cfg config.Config) error {
+	b, err := yaml.Marshal(cfg)
+	if err != nil {
+		return err
+	}
+	if e.isTable() || e.format == "yaml" {
+		_, err = e.stdout.Write(b)
+		return err
+	}
+	if b, err = yaml.YAMLToJSON(b); err != nil {
+		return err
+	}
+	return e.document(json.RawMessage(b))
+}
+
+// stopped says what to do where a journal is in use.
+func (e *env) stopped(err error) error {
+	if errors.Is(err, store.ErrLocked) {
+		return fmt.Errorf("the node in %s is running: stop it first; 'steward status --data %s' shows what waits in it", e.data, e.data)
+	}
+	return err
+}
+
 func (e *env) storeCmd() *cobra.Command {
 	c := &cobra.Command{Use: "store", Short: "Look after the journal of a stopped node", Example: "  steward store check --data ./data/central"}
 	path := func() (string, error) {
 		if e.data == "" {
-			return "", usageError{fmt.Errorf("store works on a stopped node: say which one by --data DIR")}
+			return "", usageError{errors.New("store works on a stopped node: say which one by --data DIR")}
 		}
 		return filepath.Join(e.data, "journal.db"), nil
 	}
-	stats := &cobra.Command{Use: "stats", Short: "Show what is in it", Args: cobra.NoArgs, Example: "  steward store stats --data ./data/central", RunE: func(*cobra.Command, []string) error {
+	stats := &cobra.Command{Use: "stats", Short: "Show what is in it", Args: noArgs, Example: "  steward store stats --data ./data/central", RunE: func(*cobra.Command, []string) error {
 		p, err := path()
 		if err != nil {
 			return err
 		}
 		s, err := store.Stats(p)
 		if err != nil {
-			return err
+			return e.stopped(err)
 		}
 		return printOne(e, s, func() [][]string {
 			rows := [][]string{
@@ -55,14 +82,14 @@ func (e *env) storeCmd() *cobra.Command {
 			return rows
 		})
 	}}
-	check := &cobra.Command{Use: "check", Short: "Read all of it, and tell what is wrong", Args: cobra.NoArgs, Example: "  steward store check --data ./data/central", RunE: func(*cobra.Command, []string) error {
+	check := &cobra.Command{Use: "check", Short: "Read all of it, and tell what is wrong", Args: noArgs, Example: "  steward store check --data ./data/central", RunE: func(*cobra.Command, []string) error {
 		p, err := path()
 		if err != nil {
 			return err
 		}
 		problems, err := store.Check(p)
 		if err != nil {
-			return err
+			return e.stopped(err)
 		}
 		if err := printAll(e, problems, func() [][]string {
 			if len(problems) == 0 {
@@ -81,14 +108,14 @@ func (e *env) storeCmd() *cobra.Command {
 		}
 		return nil
 	}}
-	compact := &cobra.Command{Use: "compact", Short: "Give its free pages back to the disk", Args: cobra.NoArgs, Example: "  steward store compact --data ./data/central", RunE: func(*cobra.Command, []string) error {
+	compact := &cobra.Command{Use: "compact", Short: "Give its free pages back to the disk", Args: noArgs, Example: "  steward store compact --data ./data/central", RunE: func(*cobra.Command, []string) error {
 		p, err := path()
 		if err != nil {
 			return err
 		}
 		before, after, err := store.Compact(p)
 		if err != nil {
-			return err
+			return e.stopped(err)
 		}
 		sizes := map[string]int64{"before": before, "after": after}
 		return printOne(e, sizes, func() [][]string { return [][]string{{fmt.Sprintf("%d bytes, %d before", after, before)}} })
@@ -96,28 +123,26 @@ func (e *env) storeCmd() *cobra.Command {
 	for _, sub := range []*cobra.Command{stats, check, compact} {
 		c.AddCommand(e.outputFlag(sub))
 	}
-	return c
+	return group(c)
 }
 
 func (e *env) configCmd() *cobra.Command {
 	c := &cobra.Command{Use: "config", Short: "Check a configuration", Example: "  steward config check --config steward.yaml"}
 	var f runFlags
 	check := &cobra.Command{
-		Use: "check", Short: "Print the configuration that run would use", Args: cobra.NoArgs, Example: "  steward config check --config steward.yaml",
+		Use: "check", Short: "Check a configuration, and print what run would use", Args: noArgs,
+		Long: `check reads the configuration file, the STEWARD_* variables and the flags as run does, each over the one
+before, and prints what comes of it, in the form of the file. What cannot work it names, and exits with 2.`,
+		Example: "  steward config check --config steward.yaml\n  STEWARD_CENTRAL=hq steward config check -o json",
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := f.load(e, c)
 			if err != nil {
 				return err
 			}
-			b, err := yaml.Marshal(cfg)
-			if err != nil {
-				return err
-			}
-			_, err = e.stdout.Write(b)
-			return err
+			return e.printConfig(cfg)
 		},
 	}
-	f.register(check)
-	c.AddCommand(check)
-	return c
+	f.register(e, check)
+	c.AddCommand(e.outputFlag(check))
+	return group(c)
 }

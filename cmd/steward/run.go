@@ -21,18 +21,22 @@ type runFlags struct {
 	flags config.Config
 }
 
-func (f *runFlags) register(c *cobra.Command) {
+func (f *runFlags) register(e *env, c *cobra.Command) {
 	fl := c.Flags()
-	fl.StringVar(&f.file, "config", os.Getenv("STEWARD_CONFIG"), "YAML configuration file (or STEWARD_CONFIG)")
-	fl.StringVar(&f.flags.Node, "node", "", "name of the node (the host's)")
-	fl.StringVar(&f.flags.Listen, "listen", "", "address of the embedded broker (127.0.0.1:4222 without --broker)")
-	fl.StringSliceVar(&f.flags.Broker, "broker", nil, "URLs of brokers to join instead")
-	fl.StringVar(&f.flags.Central, "central", "", "node that collects failures (central)")
-	fl.StringVar(&f.flags.InMsg, "inmsg", "", "file that messages are dropped into (DATA/inmsg.txt)")
-	fl.StringVar(&f.flags.Metrics, "metrics", "", "address of /metrics, /healthz and /readyz (none)")
-	fl.StringVar(&f.flags.Log.Level, "log-level", "", "debug, info, warn or error (info)")
-	fl.StringVar(&f.flags.Log.Format, "log-format", "", "auto, text or json (auto: text on a terminal)")
+	fl.StringVar(&f.file, "config", os.Getenv("STEWARD_CONFIG"), "YAML configuration `FILE` (or STEWARD_CONFIG)")
+	fl.StringVar(&f.flags.Node, "node", "", "`NAME` of the node (the host's)")
+	fl.StringVar(&f.flags.Listen, "listen", "", "`HOST:PORT` of the embedded broker (127.0.0.1:4222 without --broker)")
+	fl.StringSliceVar(&f.flags.Broker, "broker", nil, "`URLS` of brokers to join instead, such as nats://127.0.0.1:4222")
+	fl.StringVar(&f.flags.Central, "central", "", "`NODE` that collects failures (central)")
+	fl.StringVar(&f.flags.InMsg, "inmsg", "", "`FILE` that messages are dropped into (inmsg.txt in the data folder)")
+	fl.StringVar(&f.flags.Metrics, "metrics", "", "`HOST:PORT` of /metrics, /healthz and /readyz (none)")
+	fl.StringVar(&f.flags.Log.Level, "log-level", "", "`LEVEL`: debug, info, warn or error (info)")
+	fl.StringVar(&f.flags.Log.Format, "log-format", "", "`FORMAT`: auto, text or json (auto: text on a terminal)")
 	fl.BoolVar(&f.flags.Insecure, "insecure", false, "let anybody reach the broker: allow it off loopback")
+	for name, values := range map[string][]string{"log-level": {"debug", "info", "warn", "error"}, "log-format": {"auto", "text", "json"}} {
+		_ = c.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+	}
+	_ = c.RegisterFlagCompletionFunc("central", e.completeNodes)
 }
 
 // load puts the flags that were given over file and environment.
@@ -62,10 +66,12 @@ func (f *runFlags) load(e *env, c *cobra.Command) (config.Config, error) {
 func (e *env) runCmd() *cobra.Command {
 	var f runFlags
 	c := &cobra.Command{
-		Use: "run", Short: "Run a node", Args: cobra.NoArgs,
+		Use: "run", Short: "Run a node", Args: noArgs,
 		Long: `run starts a node. Without --broker it embeds a NATS server on loopback. SIGTERM ends it:
-running commands may end within 10 seconds, all else waits in the journal.`,
-		Example: "  steward run --node central\n  steward run --node ship1 --broker nats://127.0.0.1:4222 --data ./data/ship1",
+running commands may end within 10 seconds, all else waits in the journal. A second signal exits at once.
+
+Flags go over STEWARD_* variables, and those over the configuration file: see steward config check.`,
+		Example: "  steward run --node central\n  steward run --node ship1 --broker nats://127.0.0.1:4222 --data ./data/ship1\n  steward run --config /etc/steward.yaml --metrics 127.0.0.1:9222",
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := f.load(e, c)
 			if err != nil {
@@ -78,7 +84,7 @@ running commands may end within 10 seconds, all else waits in the journal.`,
 			return n.Run(c.Context())
 		},
 	}
-	f.register(c)
+	f.register(e, c)
 	return c
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,12 +11,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"github.com/steward-bus/steward/ack"
 	"github.com/steward-bus/steward/internal/api"
-	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/store"
 )
 
@@ -41,23 +38,31 @@ type draft struct {
 
 func (d *draft) limits(c *cobra.Command) {
 	f := c.Flags()
-	f.StringVar(&d.AckTimeout, "ack-timeout", "", "wait of one attempt for its ack")
-	f.IntVar(&d.Retries, "retries", 0, "attempts after the first; 0: until it expires")
-	f.StringVar(&d.MethodTimeout, "method-timeout", "", "bound of the run")
-	f.StringVar(&d.Expires, "expires", "", "end of the lifetime, such as 1h, 7d or an RFC 3339 time")
-	f.StringVar(&d.OnUnknown, "on-unknown", "", "report or rerun")
-	f.StringVar(&d.ReplyTo, "reply-to", "", "node that gets the output besides")
-	f.StringVar(&d.ReplyMethod, "reply-method", "", "method that it gets it by")
-	f.StringToStringVarP(&d.Labels, "label", "l", nil, "key=value")
+	f.StringVar(&d.AckTimeout, "ack-timeout", "", "how long one attempt waits for its ack: a `DURATION` (5s)")
+	f.IntVar(&d.Retries, "retries", 0, "`N` attempts after the first; 0: until it expires")
+	f.StringVar(&d.MethodTimeout, "method-timeout", "", "bound of the run: a `DURATION` (10m)")
+	f.StringVar(&d.Expires, "expires", "", "end of the lifetime, such as 1h, 7d or an RFC 3339 `TIME` (7d)")
+	f.StringVar(&d.OnUnknown, "on-unknown", "", "what a node does with a command that it had begun when it died: `report` or rerun")
+	f.StringVar(&d.ReplyTo, "reply-to", "", "`NODE` that gets the output besides")
+	f.StringVar(&d.ReplyMethod, "reply-method", "", "`METHOD` that it gets it by")
+	f.StringToStringVarP(&d.Labels, "label", "l", nil, "`KEY=VALUE`, to find it again")
 }
 
 func (e *env) sendCmd() *cobra.Command {
 	var d draft
 	var wait bool
+	var timeout time.Duration
 	c := &cobra.Command{
-		Use: "send [FILE|-] | send --to NODE --method METHOD [flags] -- DATA...", Short: "Submit messages, from a file or from flags",
-		Example: "  steward send examples/messages/toShip1-CLICommand.json\n  steward send --to ship1,ship2 --kind EventACK --method TextLogging -- 'a line'",
+		Use:   "send {FILE | - | --to NODE[,NODE...] --method METHOD [flags] -- [DATA...]}",
+		Short: "Submit messages, from a file, from stdin or from flags", DisableFlagsInUseLine: true,
+		Long: `send submits messages: those of a file or of stdin in the form that inmsg.txt has, or one that
+flags describe. When it prints them they are durable. All of them are accepted, or none.`,
+		Example: `  steward send --to ship1,ship2 --method CLICommand --expires 1h -- uname -a
+  steward send --to central --kind EventACK --method TextLogging --file-name notes.log -- 'a line'
+  steward send examples/messages/toShip1-CLICommand.json --wait
+  cat messages.json | steward send -`,
 		RunE: func(c *cobra.Command, args []string) error {
+			wait = wait || timeout > 0
 			doc, err := e.submission(d, args)
 			if err != nil {
 				return err
@@ -68,7 +73,7 @@ func (e *env) sendCmd() *cobra.Command {
 					return err
 				}
 				if wait {
-					if records, err = e.await(ctx, cl, records, 0); err != nil {
+					if records, err = e.await(ctx, cl, records, timeout); err != nil {
 						return err
 					}
 				}
@@ -81,34 +86,34 @@ func (e *env) sendCmd() *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringSliceVar(&d.To, "to", nil, "receivers")
-	f.StringVar(&d.Kind, "kind", "CommandACK", "CommandACK, CommandNACK, EventACK or EventNACK")
-	f.StringVar(&d.Method, "method", "", "method")
-	f.StringVar(&d.Directory, "directory", "", "folder, for methods that write files")
-	f.StringVar(&d.FileName, "file-name", "", "file, for methods that write files")
+	f.StringSliceVar(&d.To, "to", nil, "receiving `NODES`")
+	f.StringVar(&d.Kind, "kind", "CommandACK", "`KIND`: CommandACK, CommandNACK, EventACK or EventNACK")
+	f.StringVar(&d.Method, "method", "", "`METHOD`: what the receiver does with it")
+	f.StringVar(&d.Directory, "directory", "", "`FOLDER`, for methods that write files")
+	f.StringVar(&d.FileName, "file-name", "", "`FILE`, for methods that write files")
 	f.BoolVar(&wait, "wait", false, "wait for the outcomes")
+	f.DurationVar(&timeout, "timeout", 0, "wait for that `DURATION` at most; the message goes on")
 	d.limits(c)
-	_ = c.RegisterFlagCompletionFunc("to", e.completeNodes)
+	e.completeFlags(c)
 	return e.outputFlag(c)
 }
 
 // submission is the document that the arguments mean: a file, stdin, or flags.
 func (e *env) submission(d draft, args []string) ([]byte, error) {
-	if len(d.To) > 0 || d.Method != "" {
+	if (len(d.To) > 0) != (d.Method != "") {
+		return nil, usageError{errors.New("--to and --method go together: a message has a receiver and a method")}
+	}
+	if len(d.To) > 0 {
 		d.Data = append([]string{}, args...)
 		return json.Marshal(d)
 	}
 	if len(args) != 1 {
-		return nil, usageError{errors.New("send takes one FILE, or - for stdin, or --to and --method")}
+		return nil, usageError{errors.New("send takes one FILE, or - for stdin, or --to NODE --method METHOD: see steward send --help")}
 	}
 	if args[0] == "-" {
 		return io.ReadAll(io.LimitReader(e.stdin, api.MaxDocument+1))
 	}
-	b, err := os.ReadFile(args[0])
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%w: %w", api.ErrNotFound, err)
-	}
-	return b, err
+	return os.ReadFile(args[0])
 }
 
 func (e *env) execCmd() *cobra.Command {
@@ -116,9 +121,11 @@ func (e *env) execCmd() *cobra.Command {
 	var detach, concurrent bool
 	var timeout time.Duration
 	c := &cobra.Command{
-		Use: "exec NODE[,NODE...] -- COMMAND [ARG...]", Short: "Run a command on nodes, and wait for what it says",
-		Long: `exec submits a CLICommand to each node and waits for the outcomes. Interrupting it, or
---timeout, ends the waiting, never the message: what was accepted will be delivered.`,
+		Use: "exec NODE[,NODE...] [flags] -- COMMAND [ARG...]", DisableFlagsInUseLine: true, Short: "Run a command on nodes, and wait for what it says",
+		Long: `exec submits a CLICommand to each node, waits for the outcomes, and writes what the commands
+wrote to stdout and stderr. With one node it ends with the exit code of the command; see
+steward exit-codes. Interrupting it, or --timeout, ends the waiting, never the message: what
+was accepted will be delivered.`,
 		Example: "  steward exec ship1 -- uname -a\n  steward exec ship1,ship2 --timeout 30s -- systemctl is-active ssh\n  steward exec ship1 --detach -- reboot",
 		Args:    cobra.MinimumNArgs(2),
 		ValidArgsFunction: func(c *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
@@ -139,11 +146,11 @@ func (e *env) execCmd() *cobra.Command {
 			return e.with(c, func(ctx context.Context, cl *api.Client) error { return e.exec(ctx, cl, doc, detach, timeout) })
 		},
 	}
-	c.Flags().SetInterspersed(true)
 	c.Flags().BoolVarP(&detach, "detach", "d", false, "print the ids and do not wait")
 	c.Flags().BoolVar(&concurrent, "concurrent", false, "do not wait for commands that were sent before")
-	c.Flags().DurationVar(&timeout, "timeout", 0, "wait so long at most; the message goes on")
+	c.Flags().DurationVar(&timeout, "timeout", 0, "wait for that `DURATION` at most; the message goes on")
 	d.limits(c)
+	e.completeFlags(c)
 	return e.outputFlag(c)
 }
 
@@ -153,7 +160,7 @@ func (e *env) exec(ctx context.Context, cl *api.Client, doc []byte, detach bool,
 		return err
 	}
 	if detach {
-		if e.format != "table" {
+		if !e.isTable() {
 			return printAll(e, records, nil)
 		}
 		for _, r := range records {
@@ -164,7 +171,7 @@ func (e *env) exec(ctx context.Context, cl *api.Client, doc []byte, detach bool,
 	if records, err = e.await(ctx, cl, records, timeout); err != nil {
 		return err
 	}
-	if e.format != "table" {
+	if !e.isTable() {
 		if err := printAll(e, records, nil); err != nil {
 			return err
 		}
@@ -225,6 +232,9 @@ func (e *env) await(ctx context.Context, cl *api.Client, records []store.Record,
 		case err == nil:
 		case wctx.Err() != nil:
 			late = append(late, records[i].ID)
+			if r, err := cl.Message(ctx, records[i].ID); err == nil {
+				records[i] = r // where it stands now
+			}
 		default:
 			return records, err
 		}
@@ -261,14 +271,15 @@ func (e *env) waitCmd() *cobra.Command {
 			})
 		},
 	}
-	c.Flags().DurationVar(&timeout, "timeout", 0, "wait so long at most; the message goes on")
+	c.Flags().DurationVar(&timeout, "timeout", 0, "wait for that `DURATION` at most; the message goes on")
 	return e.outputFlag(c)
 }
 
 func (e *env) cancelCmd() *cobra.Command {
 	return e.outputFlag(&cobra.Command{
-		Use: "cancel ID", Short: "Withdraw a message, if it is not too late", Args: cobra.ExactArgs(1), ValidArgsFunction: e.completeIDs,
-		Long:    "A message that was never sent is cancelled at once. After an attempt the receiver is asked, and its answer decides.",
+		Use: "cancel ID|last", Short: "Withdraw a message, if it is not too late", Args: cobra.ExactArgs(1), ValidArgsFunction: e.completeIDs,
+		Long: `A message that was never sent is cancelled at once. After an attempt the receiver is asked, and its
+answer decides: until it has come the message is cancelling, and the exit code 75.`,
 		Example: "  steward cancel last",
 		RunE: func(c *cobra.Command, args []string) error {
 			return e.with(c, func(ctx context.Context, cl *api.Client) error {
@@ -276,7 +287,11 @@ func (e *env) cancelCmd() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return printOne(e, r, func() [][]string { return messageRows([]store.Record{r}) })
+				if err := printOne(e, r, func() [][]string { return messageRows([]store.Record{r}) }); err != nil || r.State == store.Ended {
+					return err
+				}
+				fmt.Fprintf(e.stderr, "steward: %s may have it: it is asked, and its answer decides. To wait for that: steward wait %s\n", r.ToNode, r.ID)
+				return exitError(exitWaiting)
 			})
 		},
 	})
@@ -285,8 +300,9 @@ func (e *env) cancelCmd() *cobra.Command {
 func (e *env) resendCmd() *cobra.Command {
 	return e.outputFlag(&cobra.Command{
 		Use: "resend ID|FILE", Short: "Submit a message again, as a new one", Args: cobra.ExactArgs(1), ValidArgsFunction: e.completeIDs,
-		Long:    "FILE holds lines of messages.log, or submissions.",
-		Example: "  steward resend last\n  grep ship1 data/central/messages.log | tail -n 3 > again && steward resend again",
+		Long: `resend submits what was submitted before once more, as new messages that name the old ones. FILE holds
+lines of a messages.log.`,
+		Example: "  steward resend last\n  grep CLICommand data/central/messages.log | tail -n 3 > again && steward resend again",
 		RunE: func(c *cobra.Command, args []string) error {
 			return e.with(c, func(ctx context.Context, cl *api.Client) error {
 				records, err := resend(ctx, cl, args[0])
@@ -300,18 +316,12 @@ func (e *env) resendCmd() *cobra.Command {
 }
 
 func resend(ctx context.Context, cl *api.Client, what string) ([]store.Record, error) {
-	b, err := os.ReadFile(what)
-	if err != nil {
-		r, err := cl.Resend(ctx, what)
-		return []store.Record{r}, err
+	if b, err := os.ReadFile(what); err == nil {
+		return cl.ResendLog(ctx, b)
 	}
-	var doc []byte
-	for line := range bytes.Lines(b) {
-		if m, err := message.DecodeStored(line); err == nil && m != nil && m.ID != uuid.Nil {
-			m.Expires = time.Time{} // of the first life
-			line = append(message.Document(m), '\n')
-		}
-		doc = append(doc, line...)
+	r, err := cl.Resend(ctx, what)
+	if errors.Is(err, api.ErrNotFound) {
+		err = fmt.Errorf("%w; and there is no such file", err)
 	}
-	return cl.SubmitDocument(ctx, doc)
+	return []store.Record{r}, err
 }
