@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -224,7 +225,7 @@ func (f *fleet) want(code int, args ...string) string {
 func (f *fleet) submitted(args ...string) (r record) {
 	f.t.Helper()
 	var list []record
-	parse(f.t, f.want(0, append(args, "-o", "json")...), &list)
+	parse(f.t, f.want(0, slices.Insert(args, 1, "-o", "json")...), &list)
 	if len(list) == 0 {
 		f.t.Fatalf("%v printed no message", args)
 	}

@@ -222,7 +222,11 @@ func (e *env) outputBelow(r store.Record) error {
 			return err
 		}
 	}
-	return e.outputOf(r, "")
+	if err := e.outputOf(r, ""); err != nil || r.Result == nil || len(r.Result.Stdout) == 0 || strings.HasSuffix(string(r.Result.Stdout), "\n") {
+		return err
+	}
+	_, err := fmt.Fprintln(e.stdout)
+	return err
 }
 
 // outputOf writes what a command wrote, each to its stream; prefix begins each line.
