@@ -1,0 +1,308 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The story of the README: what was dropped while one end was away, and the
+// other was killed, runs in order and once.
+func TestTenMessagesAndAKill(t *testing.T) {
+	f := newFleet(t)
+	f.ship.end(syscall.SIGTERM)
+	out := filepath.Join(f.dir, "out")
+	var docs, want strings.Builder
+	for i := range 10 {
+		fmt.Fprintf(&want, "%d\n", i)
+		fmt.Fprintf(&docs, `[{"toNode":"ship1","data":["sh","-c","echo %d >> %s"],"commandOrEvent":"CommandACK","method":"CLICommand"}]`+"\n", i, out)
+	}
+	inmsg, err := os.OpenFile(filepath.Join(f.data("central"), "inmsg.txt"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := inmsg.WriteString(docs.String()); err != nil {
+		t.Fatal(err)
+	}
+	if err := inmsg.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		f.central.line(`"msg":"accepted"`, `"to":"ship1"`)
+	}
+	f.central.end(syscall.SIGKILL)
+	f.central = begin(t, nil, "run", "--node", "central", "--listen", strings.TrimPrefix(f.broker, "nats://"), "--data", f.data("central"))
+	f.startShip()
+	var list []record
+	parse(t, f.want(0, "messages", "--method", "CLICommand", "-o", "json"), &list)
+	for _, r := range list {
+		f.want(0, "wait", r.ID)
+	}
+	got, err := os.ReadFile(out)
+	if err != nil || string(got) != want.String() || len(list) != 10 {
+		t.Errorf("%d messages wrote %q, %v", len(list), got, err)
+	}
+}
+
+func TestSecondStewardOnOneFolder(t *testing.T) {
+	f := newFleet(t)
+	r := call(t, nil, "", "run", "--node", "central", "--listen", "127.0.0.1:0", "--data", f.data("central"))
+	if r.code != 1 || !strings.Contains(r.stderr, "in use by another steward") || !strings.Contains(r.stderr, f.data("central")) {
+		t.Errorf("%+v", r)
+	}
+	f.want(0, "status") // and the first goes on
+}
+
+// A running command may end within the grace; then it is killed, and called unknown.
+func TestTerminationHasABound(t *testing.T) {
+	f := newFleet(t)
+	f.ship.end(syscall.SIGTERM)
+	f.ship = begin(t, []string{"STEWARD_GRACE=200ms"}, "run", "--node", "ship1", "--broker", f.broker, "--data", f.data("ship1"))
+	pipe := fifo(t)
+	id := strings.TrimSpace(f.want(0, "exec", "ship1", "-d", "--", "sh", "-c", "echo > "+pipe+"; sleep 60"))
+	told(t, pipe)
+	began := time.Now()
+	if code := f.ship.end(syscall.SIGTERM); code != 0 {
+		t.Errorf("SIGTERM: exit code %d, want 0", code)
+	}
+	if took := time.Since(began); took > 8*time.Second {
+		t.Errorf("SIGTERM took %s", took)
+	}
+	if code := f.central.end(syscall.SIGINT); code != 0 {
+		t.Errorf("SIGINT: exit code %d, want 0", code)
+	}
+	f.central = begin(t, nil, "run", "--node", "central", "--listen", strings.TrimPrefix(f.broker, "nats://"), "--data", f.data("central"))
+	f.startShip()
+	f.want(7, "wait", id)
+}
+
+func TestSecondSignalExitsAtOnce(t *testing.T) {
+	f := newFleet(t)
+	f.ship.end(syscall.SIGTERM)
+	f.ship = begin(t, []string{"STEWARD_GRACE=1h"}, "run", "--node", "ship1", "--broker", f.broker, "--data", f.data("ship1"))
+	pipe := fifo(t)
+	f.want(0, "exec", "ship1", "-d", "--", "sh", "-c", "echo > "+pipe+"; exec sleep 3")
+	told(t, pipe)
+	if err := f.ship.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if code := f.ship.end(syscall.SIGINT); code != 128+int(syscall.SIGINT) && code != 128+int(syscall.SIGTERM) {
+		t.Errorf("exit code %d, want that of a signal", code)
+	}
+}
+
+// Flags go over variables, and those over the file.
+func TestPrecedence(t *testing.T) {
+	file := write(t, "steward.yaml", "node: file\ncentral: file\nretries: 1\nlisten: 127.0.0.1:1\nhistory: {age: 30d}\nlog: {level: warn}\n")
+	env := []string{"STEWARD_CONFIG=" + file, "STEWARD_CENTRAL=env", "STEWARD_RETRIES=2", "STEWARD_BROKER=nats://env:4222", "STEWARD_DATA=/env"}
+	r := call(t, env, "", "config", "check", "--retries", "3")
+	if r.code != exitUsage {
+		t.Errorf("a flag that there is not: %+v", r)
+	}
+	r = call(t, env, "", "config", "check", "-o", "json", "--central", "flag")
+	var got struct {
+		Node, Central, Data, Listen string
+		Retries                     int
+		Broker                      []string
+		History                     struct{ Age string }
+		Log                         struct{ Level string }
+	}
+	parse(t, r.stdout, &got)
+	if got.Node != "file" || got.Central != "flag" || got.Data != "/env" || got.Retries != 2 || got.Listen != "" || got.Broker[0] != "nats://env:4222" ||
+		got.History.Age != "720h0m0s" || got.Log.Level != "warn" {
+		t.Errorf("%s", r.stdout)
+	}
+	r = call(t, env, "", "config", "check", "-o", "json", "--listen", "127.0.0.1:2")
+	if !strings.Contains(r.stdout, `"listen": "127.0.0.1:2"`) || strings.Contains(r.stdout, "broker") {
+		t.Errorf("--listen over a broker: %+v", r)
+	}
+	// What it prints is a file that means the same.
+	printed := call(t, env, "", "config", "check").stdout
+	again := call(t, nil, "", "config", "check", "--config", write(t, "again.yaml", printed))
+	if again.stdout != printed || again.code != 0 {
+		t.Errorf("read back: %+v, want %s", again, printed)
+	}
+}
+
+func TestConfigCheckRefuses(t *testing.T) {
+	for _, row := range []struct{ text, want string }{
+		{"node: ship1\nbrokers: [nats://a:1]\n", `unknown field "brokers"`}, {"node: [", "["},
+		{"node: ship1\nlisten: 0.0.0.0:4222\n", "--insecure"}, {"node: ship.1\n", `use "ship-1"`},
+		{"node: a\nallow: {CLICommand: central}\n", "allow"},
+	} {
+		r := call(t, nil, "", "config", "check", "--config", write(t, "bad.yaml", row.text))
+		if r.code != exitUsage || !strings.Contains(r.stderr, row.want) || !strings.Contains(r.stderr, "invalid configuration") || r.stdout != "" {
+			t.Errorf("%q: %+v", row.text, r)
+		}
+	}
+	if r := call(t, nil, "", "config", "check", "--config", "/no/such.yaml"); r.code != exitNotFound {
+		t.Errorf("no file: %+v", r)
+	}
+	if r := call(t, []string{"STEWARD_RETRIES=many"}, "", "run"); r.code != exitUsage || !strings.Contains(r.stderr, "STEWARD_RETRIES") {
+		t.Errorf("run with a bad variable: %+v", r)
+	}
+}
+
+func TestBrokerOffLoopback(t *testing.T) {
+	dir := shortDir(t)
+	r := call(t, nil, "", "run", "--node", "a", "--data", dir, "--listen", "0.0.0.0:0")
+	if r.code != exitUsage || !strings.Contains(r.stderr, "--insecure") {
+		t.Errorf("%+v", r)
+	}
+	n := begin(t, nil, "run", "--node", "a", "--data", dir, "--listen", "0.0.0.0:0", "--insecure")
+	n.line(`"msg":"ready"`)
+	if out := call(t, nil, "", "status", "--data", dir).stdout; !strings.Contains(out, "INSECURE") {
+		t.Errorf("status does not tell: %s", out)
+	}
+}
+
+func TestStoreCommands(t *testing.T) {
+	f := newFleet(t)
+	f.want(0, "exec", "ship1", "--", "true")
+	f.want(75, "exec", "nowhere", "--timeout", "50ms", "--", "true")
+	for _, verb := range []string{"stats", "check", "compact"} {
+		if r := f.do("store", verb); r.code != 1 || !strings.Contains(r.stderr, "is running: stop it first") || r.stdout != "" {
+			t.Errorf("%s of a running node: %+v", verb, r)
+		}
+	}
+	f.central.end(syscall.SIGTERM)
+	if out := f.want(0, "store", "check"); out != "ok\n" {
+		t.Errorf("check: %s", out)
+	}
+	var stats struct {
+		Node   string
+		Counts struct{ Waiting int }
+	}
+	out := f.want(0, "store", "stats", "-o", "json")
+	if parse(t, out, &stats); stats.Node != "central" || !strings.Contains(strings.ToLower(out), `"waiting": 1`) {
+		t.Errorf("stats: %s", out)
+	}
+	f.want(0, "store", "compact")
+	if r := f.do("store", "check", "--data", f.dir); r.code != exitNotFound {
+		t.Errorf("check where no journal is: %+v", r)
+	}
+	journal := filepath.Join(f.data("central"), "journal.db")
+	if err := os.Truncate(journal, 5000); err != nil {
+		t.Fatal(err)
+	}
+	if r := f.do("store", "check"); r.code == 0 {
+		t.Errorf("check of a cut journal: %+v", r)
+	}
+	if r := f.do("run", "--node", "central", "--listen", "127.0.0.1:0"); r.code == 0 || !strings.Contains(r.stderr, "backup") {
+		t.Errorf("run with a cut journal: %+v", r)
+	}
+}
+
+// A broker that is not there yet is no error.
+func TestBrokerThatComesLater(t *testing.T) {
+	dir, addr := shortDir(t), freePort(t)
+	ship := begin(t, nil, "run", "--node", "ship1", "--data", filepath.Join(dir, "ship1"), "--broker", "nats://"+addr)
+	ship.line(`"msg":"ready"`)
+	env := []string{"STEWARD_DATA=" + filepath.Join(dir, "ship1")}
+	if out := call(t, env, "", "status").stdout; !strings.Contains(out, "not connected") {
+		t.Errorf("status: %s", out)
+	}
+	id := strings.TrimSpace(call(t, env, "", "exec", "central", "-d", "--", "echo", "hi").stdout)
+	begin(t, nil, "run", "--node", "central", "--data", filepath.Join(dir, "central"), "--listen", addr)
+	if r := call(t, env, "", "wait", id); r.code != 0 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// What failed comes back by hand, as soon as the cause is gone.
+func TestProcessesRestart(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr, dir := l.Addr().String(), shortDir(t)
+	n := begin(t, nil, "run", "--node", "a", "--data", dir, "--listen", "127.0.0.1:0", "--metrics", addr)
+	env := []string{"STEWARD_DATA=" + dir}
+	n.line(`"msg":"failure"`, addr)
+	var list []struct{ Name, State, LastError string }
+	find := func() (state, cause string) {
+		parse(t, call(t, env, "", "processes", "-o", "json").stdout, &list)
+		for _, p := range list {
+			if p.Name == "metrics" {
+				return p.State, p.LastError
+			}
+		}
+		return "", ""
+	}
+	if state, cause := find(); state == "running" || !strings.Contains(cause, addr) {
+		t.Errorf("metrics is %q: %q", state, cause)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r := call(t, env, "", "processes", "restart", "metrics"); r.code != 0 || !strings.Contains(r.stderr, "metrics is started again") {
+		t.Errorf("%+v", r)
+	}
+	n.line(`"msg":"metrics"`)
+	resp, err := http.Get("http://" + addr + "/healthz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := resp.Body.Close(); err != nil || resp.StatusCode != http.StatusOK {
+		t.Errorf("/healthz: %d, %v", resp.StatusCode, err)
+	}
+	if r := call(t, env, "", "processes", "restart", "metrics"); r.code != 1 {
+		t.Errorf("restart of what runs: %+v", r)
+	}
+}
+
+// Without --data the commands take the one node that runs below ./data.
+func TestNodeBelowTheWorkingFolder(t *testing.T) {
+	dir := shortDir(t)
+	t.Chdir(dir)
+	if r := call(t, nil, "", "status"); r.code != exitNoNode || !strings.Contains(r.stderr, "steward run") {
+		t.Errorf("none: %+v", r)
+	}
+	killed := begin(t, nil, "run", "--node", "b", "--listen", "127.0.0.1:0")
+	killed.line(`"msg":"ready"`)
+	killed.end(syscall.SIGKILL)
+	a := begin(t, nil, "run", "--node", "a", "--listen", "127.0.0.1:0")
+	a.line(`"msg":"ready"`)
+	if r := call(t, nil, "", "status", "-o", "json"); r.code != 0 || !strings.Contains(r.stdout, `"node": "a"`) {
+		t.Errorf("one: %+v", r)
+	}
+	begin(t, nil, "run", "--node", "b", "--listen", "127.0.0.1:0").line(`"msg":"ready"`)
+	if r := call(t, nil, "", "status"); r.code != exitUsage || !strings.Contains(r.stderr, "data/a, data/b") {
+		t.Errorf("two: %+v", r)
+	}
+}
+
+// Logs are JSON where no terminal reads them, and go to stderr.
+func TestLogsOfRun(t *testing.T) {
+	f := newFleet(t)
+	f.central.end(syscall.SIGTERM)
+	for _, line := range f.central.tail {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("no JSON: %s", line)
+		}
+	}
+	n := begin(t, nil, "run", "--node", "x", "--listen", "127.0.0.1:0", "--data", filepath.Join(f.dir, "x"), "--log-format", "text")
+	n.line("msg=ready")
+}
+
+func TestDemo(t *testing.T) {
+	r := call(t, []string{"TMPDIR=" + shortDir(t)}, "", "demo")
+	if r.code != 0 || r.stderr != "" {
+		t.Fatalf("%+v", r)
+	}
+	at := 0
+	for _, part := range []string{"1. ", "2. ", `"toNode":"ship1"`, "exit code 0", "output     hello from", "3. ", "waiting", "4. ", "done", "hello again", "steward run --node central"} {
+		i := strings.Index(r.stdout[at:], part)
+		if i < 0 {
+			t.Fatalf("%q is missing or out of order: %s", part, r.stdout)
+		}
+		at += i
+	}
+}
