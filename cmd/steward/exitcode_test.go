@@ -8,6 +8,7 @@ import (
 
 // The table of exit codes is a contract: one row each.
 func TestExitCodes(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	for _, row := range []struct {
 		name   string

@@ -75,6 +75,7 @@ func TestDetachAndWait(t *testing.T) {
 
 // --timeout ends the wait, never the message.
 func TestTimeoutOfTheWait(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	f.ship.end(syscall.SIGTERM)
 	var list []record
@@ -140,6 +141,7 @@ func TestTraceTellsEveryStep(t *testing.T) {
 }
 
 func TestFollowMessages(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	follow := begin(t, f.env(), "messages", "--follow", "-o", "json", "--to", "ship1")
 	table := begin(t, f.env(), "messages", "--follow", "--to", "ship1")
@@ -161,6 +163,7 @@ func TestFollowMessages(t *testing.T) {
 }
 
 func TestErrorsFollowAndResolve(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	follow := begin(t, f.env(), "errors", "--follow", "-o", "jsonl")
 	f.want(5, "send", "--to", "ship1", "--method", "Nope", "--wait")

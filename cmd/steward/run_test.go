@@ -16,6 +16,7 @@ import (
 // The story of the README: what was dropped while one end was away, and the
 // other was killed, runs in order and once.
 func TestTenMessagesAndAKill(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	f.ship.end(syscall.SIGTERM)
 	out := filepath.Join(f.dir, "out")
@@ -52,6 +53,7 @@ func TestTenMessagesAndAKill(t *testing.T) {
 }
 
 func TestSecondStewardOnOneFolder(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	r := call(t, nil, "", "run", "--node", "central", "--listen", "127.0.0.1:0", "--data", f.data("central"))
 	if r.code != 1 || !strings.Contains(r.stderr, "in use by another steward") || !strings.Contains(r.stderr, f.data("central")) {
@@ -62,6 +64,7 @@ func TestSecondStewardOnOneFolder(t *testing.T) {
 
 // A running command may end within the grace; then it is killed, and called unknown.
 func TestTerminationHasABound(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	f.ship.end(syscall.SIGTERM)
 	f.ship = begin(t, []string{"STEWARD_GRACE=200ms"}, "run", "--node", "ship1", "--broker", f.broker, "--data", f.data("ship1"))
@@ -164,6 +167,7 @@ func TestBrokerOffLoopback(t *testing.T) {
 }
 
 func TestStoreCommands(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	f.want(0, "exec", "ship1", "--", "true")
 	f.want(75, "exec", "nowhere", "--timeout", "50ms", "--", "true")
@@ -202,6 +206,7 @@ func TestStoreCommands(t *testing.T) {
 
 // A broker that is not there yet is no error.
 func TestBrokerThatComesLater(t *testing.T) {
+	t.Parallel()
 	dir, addr := shortDir(t), freePort(t)
 	ship := begin(t, nil, "run", "--node", "ship1", "--data", filepath.Join(dir, "ship1"), "--broker", "nats://"+addr)
 	ship.line(`"msg":"ready"`)
