@@ -137,8 +137,8 @@ type Received struct {
 }
 
 // Subscribe calls f, one message at a time and in order, for what comes on s,
-// until the connection is closed. f must not block.
-func (c *Conn) Subscribe(s string, f func(Received)) error {
+// until ctx ends or the connection is closed. f must not block.
+func (c *Conn) Subscribe(ctx context.Context, s string, f func(Received)) error {
 	sub, err := c.nc.Subscribe(s, func(m *nats.Msg) {
 		r := Received{Subject: m.Subject, Header: m.Header, Data: m.Data}
 		if m.Reply != "" {
@@ -152,6 +152,7 @@ func (c *Conn) Subscribe(s string, f func(Received)) error {
 	if err != nil {
 		return fmt.Errorf("subscribe to %s: %w", s, err)
 	}
+	context.AfterFunc(ctx, func() { _ = sub.Unsubscribe() }) // it fails only where the connection has ended
 	return nil
 }
 
