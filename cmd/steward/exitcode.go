@@ -31,7 +31,7 @@ const (
 
 const exitCodesText = `  0     the wanted outcome: done, delivered, sent
   1     failed; with one node, the exit code of its command passes through (1 to 125)
-  2     wrong usage, or an invalid message
+  2     wrong usage, or an invalid message or configuration
   3     not found
   4     no local node answers
   5     rejected by the receiver
@@ -39,8 +39,9 @@ const exitCodesText = `  0     the wanted outcome: done, delivered, sent
   7     unknown: it may or may not have run
   8     cancelled
   70    the journal broke: start the node again
-  75    still waiting when --timeout passed; nothing is lost
+  75    still waiting when the wait ended; nothing is lost
   124   the command was killed at its limit
+Of several messages the highest code counts, and a timeout as 1.
 `
 
 func exitCodesHelp() *cobra.Command {

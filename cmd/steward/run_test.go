@@ -137,6 +137,33 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
+// The configuration that the documentation shows is one.
+func TestDocumentedConfiguration(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(doc), "```yaml\n")
+	text, _, found := strings.Cut(text, "```")
+	r := call(t, nil, "", "config", "check", "--config", write(t, "steward.yaml", text), "-o", "json")
+	if !found || r.code != 0 || !strings.Contains(r.stdout, `"inboxLimit": 100000`) || !strings.Contains(r.stdout, "ssh.service") {
+		t.Errorf("%+v", r)
+	}
+}
+
+// The exit codes of the help and of the documentation are the same ones.
+func TestDocumentedExitCodes(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(exitCodesText) {
+		if code := strings.Fields(line)[0]; strings.HasPrefix(line, "  ") && !strings.Contains(string(doc), "\n| "+code+" | ") {
+			t.Errorf("code %s is not documented", code)
+		}
+	}
+}
+
 func TestConfigCheckRefuses(t *testing.T) {
 	for _, row := range []struct{ text, want string }{
 		{"node: ship1\nbrokers: [nats://a:1]\n", `unknown field "brokers"`}, {"node: [", "["},
