@@ -46,6 +46,7 @@ func (e *env) messagesCmd() *cobra.Command {
 	flags.StringVar(&state, "state", "", "`STATE`: waiting, cancelling, delivered, started or ended")
 	flags.StringVar(&outcome, "outcome", "", "`OUTCOME`: "+strings.Join(names(ack.Outcomes), ", "))
 	flags.StringToStringVarP(&labels, "label", "l", nil, "`KEY=VALUE`; all of several must fit")
+	flags.Lookup("label").DefValue = ""
 	flags.DurationVar(&since, "since", 0, "accepted within that `DURATION`, such as 1h")
 	flags.IntVar(&f.Limit, "limit", 100, "the `N` newest")
 	flags.BoolVar(&f.Results, "results", false, "also the results, which are messages of their own")

@@ -116,7 +116,7 @@ func (e *env) fit(rows [][]string) {
 			for _, w := range widths[:k] {
 				room -= w + 2
 			}
-			rows[i][k] = cut(row[k], max(room, 20))
+			rows[i][k] = cut(row[k], max(room, 40))
 		}
 	}
 }

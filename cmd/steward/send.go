@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -42,10 +43,11 @@ func (d *draft) limits(c *cobra.Command) {
 	f.IntVar(&d.Retries, "retries", 0, "`N` attempts after the first; 0: until it expires")
 	f.StringVar(&d.MethodTimeout, "method-timeout", "", "bound of the run: a `DURATION` (10m)")
 	f.StringVar(&d.Expires, "expires", "", "end of the lifetime, such as 1h, 7d or an RFC 3339 `TIME` (7d)")
-	f.StringVar(&d.OnUnknown, "on-unknown", "", "what a node does with a command that it had begun when it died: `report` or rerun")
+	f.StringVar(&d.OnUnknown, "on-unknown", "", "`ACTION` of a node with a command that it had begun when it died: report or rerun (report)")
 	f.StringVar(&d.ReplyTo, "reply-to", "", "`NODE` that gets the output besides")
 	f.StringVar(&d.ReplyMethod, "reply-method", "", "`METHOD` that it gets it by")
 	f.StringToStringVarP(&d.Labels, "label", "l", nil, "`KEY=VALUE`, to find it again")
+	f.Lookup("label").DefValue = ""
 }
 
 func (e *env) sendCmd() *cobra.Command {
@@ -196,6 +198,8 @@ func because(r store.Record) string {
 	switch {
 	case r.Result != nil && r.Result.ExitCode != nil:
 		return fmt.Sprintf(" (exit code %d)", *r.Result.ExitCode)
+	case r.State == store.Waiting && r.LastError != "":
+		return ": " + printable(cut(r.LastError, 300))
 	case r.Reason != "":
 		return ": " + printable(cut(r.Reason, 300))
 	}
@@ -211,6 +215,7 @@ func (e *env) await(ctx context.Context, cl *api.Client, records []store.Record,
 		wctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
+	answered := e.notice(ctx, cl, records)
 	errs := make([]error, len(records))
 	slots := make(chan struct{}, 64)
 	var group sync.WaitGroup
@@ -226,6 +231,7 @@ func (e *env) await(ctx context.Context, cl *api.Client, records []store.Record,
 		})
 	}
 	group.Wait()
+	answered()
 	var late []string
 	for i, err := range errs {
 		switch {
@@ -243,6 +249,39 @@ func (e *env) await(ctx context.Context, cl *api.Client, records []store.Record,
 		fmt.Fprintf(e.stderr, "steward: still on its way; nothing is lost. To wait on: steward wait %s\n", strings.Join(late, " "))
 	}
 	return records, nil
+}
+
+// noticeAfter is how long a person waits without being told for what.
+const noticeAfter = 3 * time.Second
+
+// notice tells a person at a terminal, after a while, who has not answered yet
+// and why. The function that it returns ends it.
+func (e *env) notice(ctx context.Context, cl *api.Client, records []store.Record) (end func()) {
+	if !isTerminal(e.stderr) {
+		return func() {}
+	}
+	records = slices.Clone(records) // the caller's change meanwhile
+	ctx, cancel := context.WithCancel(ctx)
+	var told sync.WaitGroup
+	told.Go(func() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(noticeAfter):
+		}
+		for _, r := range records {
+			if r, err := cl.Message(ctx, r.ID); err == nil && r.State != store.Ended {
+				fmt.Fprintf(e.stderr, "steward: %s: %s%s\n", r.ToNode, r.State, because(r))
+			}
+		}
+		if ctx.Err() == nil {
+			fmt.Fprintln(e.stderr, "steward: Ctrl-C ends the waiting; the messages go on")
+		}
+	})
+	return func() {
+		cancel()
+		told.Wait()
+	}
 }
 
 func (e *env) waitCmd() *cobra.Command {
