@@ -2,43 +2,59 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/steward-bus/steward/ack"
-	"github.com/steward-bus/steward/errorkernel"
 	"github.com/steward-bus/steward/internal/api"
 	"github.com/steward-bus/steward/store"
-	"github.com/steward-bus/steward/subject"
 )
 
 // completionLimit is how long a shell is kept waiting.
 const completionLimit = 200 * time.Millisecond
 
-// completeFlags offers values for the flags of c that have a known set of them.
+// completeFlags offers the names of nodes for the flags of c that take them.
 func (e *env) completeFlags(c *cobra.Command) {
-	fixed := map[string][]string{
-		"kind": names(subject.Kinds), "outcome": names(ack.Outcomes), "on-unknown": {"report", "rerun"},
-		"state": names([]store.State{store.Waiting, store.Cancelling, store.StateTaken, store.Started, store.Ended}),
-		"class": names([]errorkernel.Class{
-			errorkernel.Submission, errorkernel.Storage, errorkernel.Transport, errorkernel.Process, errorkernel.Handler,
-			errorkernel.Rejection, errorkernel.Expiry, errorkernel.Undelivered, errorkernel.Unknown, errorkernel.Identity,
-		}),
-		"severity": names([]errorkernel.Severity{errorkernel.Warning, errorkernel.Error, errorkernel.Critical}),
-	}
-	for name, values := range fixed {
-		if c.Flags().Lookup(name) != nil {
-			_ = c.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
-		}
-	}
 	for _, name := range []string{"to", "from", "node", "reply-to"} {
 		if c.Flags().Lookup(name) != nil {
 			_ = c.RegisterFlagCompletionFunc(name, e.completeNodes)
 		}
 	}
 }
+
+// choice is the value of a flag that takes one of a few words.
+type choice[T ~string] struct {
+	value *T
+	of    []T
+}
+
+// choose gives c such a flag.
+func choose[T ~string](c *cobra.Command, value *T, name, usage string, of []T) {
+	c.Flags().Var(choice[T]{value, of}, name, usage+": "+strings.Join(names(of), ", "))
+	_ = c.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(names(of), cobra.ShellCompDirectiveNoFileComp))
+}
+
+func (v choice[T]) String() string {
+	if v.value == nil {
+		return ""
+	}
+	return string(*v.value)
+}
+
+// Set takes one of the words.
+func (v choice[T]) Set(s string) error {
+	if !slices.Contains(v.of, T(s)) {
+		return fmt.Errorf("want one of %s", strings.Join(names(v.of), ", "))
+	}
+	*v.value = T(s)
+	return nil
+}
+
+// Type names the value in help texts that do not.
+func (v choice[T]) Type() string { return "word" }
 
 func names[T ~string](values []T) []string {
 	list := make([]string, len(values))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 
 	"github.com/spf13/cobra"
 
@@ -70,7 +71,7 @@ func exitCode(err error) int {
 		return exitOK
 	case errors.As(err, &code):
 		return int(code)
-	case errors.As(err, &usage), errors.Is(err, message.ErrInvalid):
+	case errors.As(err, &usage), refused(err), errors.Is(err, message.ErrInvalid):
 		return exitUsage
 	case errors.Is(err, api.ErrNotFound), errors.Is(err, api.ErrAmbiguous):
 		return exitNotFound
@@ -82,6 +83,12 @@ func exitCode(err error) int {
 		return exitBroken
 	}
 	return exitFailed
+}
+
+// refused reports whether the node found the question itself wrong.
+func refused(err error) bool {
+	p, ok := errors.AsType[*api.Problem](err)
+	return ok && (p.Status == http.StatusBadRequest || p.Status == http.StatusUnprocessableEntity)
 }
 
 // outcomeCode is the code for what became of messages: of one, its own; of

@@ -79,13 +79,12 @@ func (e *env) processesCmd() *cobra.Command {
 
 func (e *env) errorsCmd() *cobra.Command {
 	var f api.FailureFilter
-	var class, severity string
 	var since time.Duration
 	var all, follow bool
 	c := &cobra.Command{
 		Use: "errors", Short: "List, follow and resolve what went wrong", Args: noArgs, Example: "  steward errors\n  steward errors --class unknown --since 24h\n  steward errors --follow\n  steward errors resolve all",
 		RunE: func(c *cobra.Command, _ []string) error {
-			f.Class, f.Severity, f.Unresolved = errorkernel.Class(class), errorkernel.Severity(severity), !all
+			f.Unresolved = !all
 			if since > 0 {
 				f.Since = time.Now().Add(-since)
 			}
@@ -102,8 +101,11 @@ func (e *env) errorsCmd() *cobra.Command {
 		},
 	}
 	flags := c.Flags()
-	flags.StringVar(&class, "class", "", "`CLASS`: submission, storage, transport, process, handler, rejection, expiry, undelivered, unknown or identity")
-	flags.StringVar(&severity, "severity", "", "`SEVERITY`: warning, error or critical")
+	choose(c, &f.Class, "class", "`CLASS`", []errorkernel.Class{
+		errorkernel.Submission, errorkernel.Storage, errorkernel.Transport, errorkernel.Process, errorkernel.Handler,
+		errorkernel.Rejection, errorkernel.Expiry, errorkernel.Undelivered, errorkernel.Unknown, errorkernel.Identity,
+	})
+	choose(c, &f.Severity, "severity", "`SEVERITY`", []errorkernel.Severity{errorkernel.Warning, errorkernel.Error, errorkernel.Critical})
 	flags.StringVar(&f.Node, "node", "", "of that `NODE`")
 	flags.DurationVar(&since, "since", 0, "seen within that `DURATION`, such as 1h")
 	flags.IntVar(&f.Limit, "limit", 100, "the `N` newest")

@@ -80,7 +80,7 @@ once, and brings the results back. Nothing that it accepted is lost.`,
 	root.SetOut(e.stdout)
 	root.SetErr(e.stderr)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		if c.Name() == "exec" || c.Name() == "send" {
+		if (c.Name() == "exec" || c.Name() == "send") && strings.HasPrefix(err.Error(), "unknown") {
 			err = fmt.Errorf("%w: what belongs to the message comes after --, as in: %s", err, strings.TrimSpace(strings.SplitN(c.Example, "\n", 2)[0]))
 		}
 		return usageError{err}

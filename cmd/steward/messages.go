@@ -15,7 +15,6 @@ import (
 
 func (e *env) messagesCmd() *cobra.Command {
 	var f store.Filter
-	var state, outcome string
 	var since time.Duration
 	var labels map[string]string
 	var follow bool
@@ -23,7 +22,7 @@ func (e *env) messagesCmd() *cobra.Command {
 		Use: "messages", Aliases: []string{"ls"}, Short: "List messages, newest first", Args: noArgs,
 		Example: "  steward messages --to ship1 --outcome failed\n  steward messages --follow\n  steward messages -o json | jq '.[].id'",
 		RunE: func(c *cobra.Command, _ []string) error {
-			f.State, f.Outcome, f.Labels = store.State(state), ack.Outcome(outcome), labels
+			f.Labels = labels
 			if since > 0 {
 				f.Since = time.Now().Add(-since)
 			}
@@ -43,8 +42,8 @@ func (e *env) messagesCmd() *cobra.Command {
 	flags.StringVar(&f.ToNode, "to", "", "receiving `NODE`")
 	flags.StringVar(&f.FromNode, "from", "", "sending `NODE`")
 	flags.StringVar(&f.Method, "method", "", "`METHOD`")
-	flags.StringVar(&state, "state", "", "`STATE`: waiting, cancelling, delivered, started or ended")
-	flags.StringVar(&outcome, "outcome", "", "`OUTCOME`: "+strings.Join(names(ack.Outcomes), ", "))
+	choose(c, &f.State, "state", "`STATE`", []store.State{store.Waiting, store.Cancelling, store.StateTaken, store.Started, store.Ended})
+	choose(c, &f.Outcome, "outcome", "`OUTCOME`", ack.Outcomes)
 	flags.StringToStringVarP(&labels, "label", "l", nil, "`KEY=VALUE`; all of several must fit")
 	flags.Lookup("label").DefValue = ""
 	flags.DurationVar(&since, "since", 0, "accepted within that `DURATION`, such as 1h")

@@ -16,25 +16,44 @@ import (
 
 	"github.com/steward-bus/steward/ack"
 	"github.com/steward-bus/steward/internal/api"
+	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/store"
+	"github.com/steward-bus/steward/subject"
 )
 
 // draft is a submission as the flags of send and exec describe it.
 type draft struct {
 	To            []string          `json:"toNodes"`
 	Data          []string          `json:"data"`
-	Kind          string            `json:"commandOrEvent"`
+	Kind          subject.Kind      `json:"commandOrEvent"`
 	Method        string            `json:"method"`
 	AckTimeout    string            `json:"timeout,omitempty"`
 	Retries       int               `json:"retries,omitempty"`
 	MethodTimeout string            `json:"methodTimeout,omitempty"`
 	Expires       string            `json:"expires,omitempty"`
-	OnUnknown     string            `json:"onUnknown,omitempty"`
+	OnUnknown     message.OnUnknown `json:"onUnknown,omitempty"`
 	ReplyTo       string            `json:"replyTo,omitempty"`
 	ReplyMethod   string            `json:"replyMethod,omitempty"`
 	Directory     string            `json:"directory,omitempty"`
 	FileName      string            `json:"fileName,omitempty"`
 	Labels        map[string]string `json:"labels,omitempty"`
+}
+
+// plain takes out of an error where in a document it stands: nobody wrote one.
+func (d *draft) plain(err error) error {
+	p, ok := errors.AsType[*api.Problem](err)
+	if !ok || len(d.To) == 0 || len(p.Errors) == 0 {
+		return err
+	}
+	wrong := make([]error, len(p.Errors))
+	for i, x := range p.Errors {
+		text := x.Message
+		if _, after, found := strings.Cut(text, message.ErrInvalid.Error()+": "); found {
+			text = after
+		}
+		wrong[i] = errors.New(text)
+	}
+	return usageError{fmt.Errorf("%w: nothing was accepted", errors.Join(wrong...))}
 }
 
 func (d *draft) limits(c *cobra.Command) {
@@ -43,7 +62,7 @@ func (d *draft) limits(c *cobra.Command) {
 	f.IntVar(&d.Retries, "retries", 0, "`N` attempts after the first; 0: until it expires")
 	f.StringVar(&d.MethodTimeout, "method-timeout", "", "bound of the run: a `DURATION` (10m)")
 	f.StringVar(&d.Expires, "expires", "", "end of the lifetime, such as 1h, 7d or an RFC 3339 `TIME` (7d)")
-	f.StringVar(&d.OnUnknown, "on-unknown", "", "`ACTION` of a node with a command that it had begun when it died: report or rerun (report)")
+	choose(c, &d.OnUnknown, "on-unknown", "`ACTION` of a node with a command that it had begun when it died (report)", []message.OnUnknown{message.Report, message.Rerun})
 	f.StringVar(&d.ReplyTo, "reply-to", "", "`NODE` that gets the output besides")
 	f.StringVar(&d.ReplyMethod, "reply-method", "", "`METHOD` that it gets it by")
 	f.StringToStringVarP(&d.Labels, "label", "l", nil, "`KEY=VALUE`, to find it again")
@@ -51,7 +70,7 @@ func (d *draft) limits(c *cobra.Command) {
 }
 
 func (e *env) sendCmd() *cobra.Command {
-	var d draft
+	d := draft{Kind: subject.CommandACK}
 	var wait bool
 	var timeout time.Duration
 	c := &cobra.Command{
@@ -72,7 +91,7 @@ flags describe. When it prints them they are durable. All of them are accepted, 
 			return e.with(c, func(ctx context.Context, cl *api.Client) error {
 				records, err := cl.SubmitDocument(ctx, doc)
 				if err != nil {
-					return err
+					return d.plain(err)
 				}
 				if wait {
 					if records, err = e.await(ctx, cl, records, timeout); err != nil {
@@ -89,7 +108,7 @@ flags describe. When it prints them they are durable. All of them are accepted, 
 	}
 	f := c.Flags()
 	f.StringSliceVar(&d.To, "to", nil, "receiving `NODES`")
-	f.StringVar(&d.Kind, "kind", "CommandACK", "`KIND`: CommandACK, CommandNACK, EventACK or EventNACK")
+	choose(c, &d.Kind, "kind", "`KIND`", subject.Kinds)
 	f.StringVar(&d.Method, "method", "", "`METHOD`: what the receiver does with it")
 	f.StringVar(&d.Directory, "directory", "", "`FOLDER`, for methods that write files")
 	f.StringVar(&d.FileName, "file-name", "", "`FILE`, for methods that write files")
@@ -119,7 +138,7 @@ func (e *env) submission(d draft, args []string) ([]byte, error) {
 }
 
 func (e *env) execCmd() *cobra.Command {
-	d := draft{Kind: "CommandACK", Method: "CLICommand"}
+	d := draft{Kind: subject.CommandACK, Method: "CLICommand"}
 	var detach, concurrent bool
 	var timeout time.Duration
 	c := &cobra.Command{
@@ -129,7 +148,12 @@ wrote to stdout and stderr. With one node it ends with the exit code of the comm
 steward exit-codes. Interrupting it, or --timeout, ends the waiting, never the message: what
 was accepted will be delivered.`,
 		Example: "  steward exec ship1 -- uname -a\n  steward exec ship1,ship2 --timeout 30s -- systemctl is-active ssh\n  steward exec ship1 --detach -- reboot",
-		Args:    cobra.MinimumNArgs(2),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) < 2 {
+				return errors.New("exec needs a node and a command")
+			}
+			return nil
+		},
 		ValidArgsFunction: func(c *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
 			if len(args) > 0 {
 				return nil, cobra.ShellCompDirectiveDefault
@@ -141,11 +165,7 @@ was accepted will be delivered.`,
 			if concurrent {
 				d.Method = "CLICommandConcurrent"
 			}
-			doc, err := json.Marshal(d)
-			if err != nil {
-				return err
-			}
-			return e.with(c, func(ctx context.Context, cl *api.Client) error { return e.exec(ctx, cl, doc, detach, timeout) })
+			return e.with(c, func(ctx context.Context, cl *api.Client) error { return e.exec(ctx, cl, d, detach, timeout) })
 		},
 	}
 	c.Flags().BoolVarP(&detach, "detach", "d", false, "print the ids and do not wait")
@@ -156,10 +176,14 @@ was accepted will be delivered.`,
 	return e.outputFlag(c)
 }
 
-func (e *env) exec(ctx context.Context, cl *api.Client, doc []byte, detach bool, timeout time.Duration) error {
-	records, err := cl.SubmitDocument(ctx, doc)
+func (e *env) exec(ctx context.Context, cl *api.Client, d draft, detach bool, timeout time.Duration) error {
+	doc, err := json.Marshal(d)
 	if err != nil {
 		return err
+	}
+	records, err := cl.SubmitDocument(ctx, doc)
+	if err != nil {
+		return d.plain(err)
 	}
 	if detach {
 		if !e.isTable() {
