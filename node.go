@@ -218,7 +218,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		}
 	})
 	defer release()
-	n.log.Info("ready", "data", n.cfg.Dir, "drop messages into", n.cfg.InMsg, "broker", n.brokerURL(), "version", n.cfg.Version)
+	n.log.Info("ready", "data", n.cfg.Dir, "inmsg", n.cfg.InMsg, "broker", n.brokerURL(), "version", n.cfg.Version)
 	if n.cfg.Insecure {
 		n.log.Warn("insecure: whoever reaches the broker can run commands on this node")
 	}

@@ -142,9 +142,10 @@ func (p *Publisher) room() int {
 // drop gives up what may not be sent any more, and refuses what cannot be.
 func (p *Publisher) drop(entries []store.Entry) (dropped bool, err error) {
 	var expired, exhausted []message.Place
+	ranOut := "its retries ran out"
 	now := time.Now()
 	for _, e := range entries {
-		n, _ := p.Attempts(e.Place)
+		n, last := p.Attempts(e.Place)
 		pol := p.Policy
 		if e.Retries > 0 {
 			pol.Retries = e.Retries
@@ -155,13 +156,16 @@ func (p *Publisher) drop(entries []store.Entry) (dropped bool, err error) {
 			expired = append(expired, e.Place)
 		case n > 0 && pol.Exhausted(n):
 			exhausted = append(exhausted, e.Place)
+			if last != "" {
+				ranOut = "its retries ran out: " + last
+			}
 		}
 	}
 	for _, g := range []struct {
 		places  []message.Place
 		outcome ack.Outcome
 		reason  string
-	}{{expired, ack.Expired, "its lifetime ended"}, {exhausted, ack.Undelivered, "its retries ran out"}} {
+	}{{expired, ack.Expired, "its lifetime ended"}, {exhausted, ack.Undelivered, ranOut}} {
 		if len(g.places) == 0 {
 			continue
 		}

@@ -44,7 +44,7 @@ func TestExitCodes(t *testing.T) {
 		{"no node", 4, []string{"status", "--data", f.dir}, "steward run --data " + f.dir},
 		{"rejected", 5, []string{"send", "--to", "ship1", "--method", "Nope", "--wait"}, ""},
 		{"expired", 6, []string{"exec", "nowhere", "--expires", "300ms", "--", "true"}, "nowhere: expired"},
-		{"undelivered", 6, []string{"exec", "nowhere", "--retries", "1", "--ack-timeout", "50ms", "--", "true"}, "nowhere: undelivered"},
+		{"undelivered", 6, []string{"exec", "nowhere", "--retries", "1", "--ack-timeout", "50ms", "--", "true"}, "nowhere: undelivered: its retries ran out: the node is not connected"},
 		{"still waiting", 75, []string{"exec", "nowhere", "--timeout", "100ms", "--", "true"}, "nothing is lost. To wait on: steward wait "},
 	} {
 		t.Run(row.name, func(t *testing.T) {
