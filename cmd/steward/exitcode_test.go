@@ -1,9 +1,12 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/steward-bus/steward/store"
 )
 
 // The table of exit codes is a contract: one row each.
@@ -104,5 +107,11 @@ func TestInterruptedWaiting(t *testing.T) {
 	}
 	if show := f.want(0, "show", "last"); !strings.HasSuffix(show, "\n\nlate\n") {
 		t.Errorf("show last: %s", show)
+	}
+}
+
+func TestExitCodeOfABrokenJournal(t *testing.T) {
+	if code := exitCode(fmt.Errorf("run: %w", store.ErrBroken)); code != 70 {
+		t.Errorf("exit code %d, want 70", code)
 	}
 }

@@ -54,7 +54,7 @@ func (e *env) processesCmd() *cobra.Command {
 				return printAll(e, list, func() [][]string {
 					rows := [][]string{{"PROCESS", "STATE", "SINCE", "RESTARTS", "LAST ERROR"}}
 					for _, p := range list {
-						rows = append(rows, []string{p.Name, string(p.State), clock(p.Since), fmt.Sprint(p.Restarts), cut(dash(p.LastError), 60)})
+						rows = append(rows, []string{p.Name, string(p.State), clock(p.Since), fmt.Sprint(p.Restarts), cut(dash(p.LastError), 300)})
 					}
 					return rows
 				})
@@ -148,7 +148,7 @@ func failureRows(list []errorkernel.Failure) [][]string {
 	rows := [][]string{{"ID", "LAST", "NODE", "CLASS", "SEVERITY", "ACTION", "COUNT", "CAUSE"}}
 	for _, f := range list {
 		line, _, _ := strings.Cut(f.Cause, "\n")
-		rows = append(rows, []string{f.ID, clock(f.Last), f.Node, string(f.Class), string(f.Severity), string(f.Action), fmt.Sprint(f.Count), cut(line, 100)})
+		rows = append(rows, []string{f.ID, clock(f.Last), f.Node, string(f.Class), string(f.Severity), string(f.Action), fmt.Sprint(f.Count), cut(line, 300)})
 	}
 	return rows
 }
