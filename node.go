@@ -208,6 +208,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		return err
 	}
 	release := context.AfterFunc(ctx, func() { // runs in progress may end in peace, for a while
+		n.unlisten()
 		n.log.Info("stopping", "grace", n.cfg.Grace.String())
 		timer := time.NewTimer(n.cfg.Grace)
 		defer timer.Stop()

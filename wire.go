@@ -129,17 +129,27 @@ const (
 	onlineFor   = 150 * time.Second
 )
 
-// listen takes whatever comes for this node, and hears central's hello. When ctx
-// ends nobody listens any more, so that senders need not wait for an answer.
-func (n *Node) listen(ctx context.Context) error {
+// listen takes whatever comes for this node, and hears central's hello.
+func (n *Node) listen(context.Context) error {
 	c := n.conn.Load()
 	if c == nil {
 		return nil
 	}
-	if err := c.Subscribe(ctx, subject.Inbound(n.cfg.Prefix, n.cfg.Name), n.offer); err != nil {
+	if err := c.Subscribe(subject.Inbound(n.cfg.Prefix, n.cfg.Name), n.offer); err != nil {
 		return err
 	}
-	return c.Subscribe(ctx, n.cfg.Prefix+".hello.*", n.hear)
+	return c.Subscribe(n.cfg.Prefix+".hello.*", n.hear)
+}
+
+// unlisten ends that, so that senders need not wait for an answer of a node that stops.
+func (n *Node) unlisten() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if c := n.conn.Load(); c != nil {
+		if err := c.Unsubscribe(ctx); err != nil {
+			n.log.Debug("the broker did not hear that this node stops", "err", err)
+		}
+	}
 }
 
 // offer hands a request to the subscriber of its subject. It must not block.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +26,9 @@ type Conn struct {
 	nc      *nats.Conn
 	payload atomic.Int64
 	lastErr atomic.Value // string
+
+	mu   sync.Mutex
+	subs []*nats.Subscription
 }
 
 // Config says where to connect and whom to tell.
@@ -137,8 +141,8 @@ type Received struct {
 }
 
 // Subscribe calls f, one message at a time and in order, for what comes on s,
-// until ctx ends or the connection is closed. f must not block.
-func (c *Conn) Subscribe(ctx context.Context, s string, f func(Received)) error {
+// until Unsubscribe, or the connection is closed. f must not block.
+func (c *Conn) Subscribe(s string, f func(Received)) error {
 	sub, err := c.nc.Subscribe(s, func(m *nats.Msg) {
 		r := Received{Subject: m.Subject, Header: m.Header, Data: m.Data}
 		if m.Reply != "" {
@@ -152,8 +156,25 @@ func (c *Conn) Subscribe(ctx context.Context, s string, f func(Received)) error 
 	if err != nil {
 		return fmt.Errorf("subscribe to %s: %w", s, err)
 	}
-	context.AfterFunc(ctx, func() { _ = sub.Unsubscribe() }) // it fails only where the connection has ended
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.subs = append(c.subs, sub)
 	return nil
+}
+
+// Unsubscribe ends all subscriptions, and returns when the broker knows: who asks
+// from then on is told that nobody listens. Its error says that the broker could
+// not be told in time; then it learns so when the connection ends.
+func (c *Conn) Unsubscribe(ctx context.Context) error {
+	c.mu.Lock()
+	subs := c.subs
+	c.subs = nil
+	c.mu.Unlock()
+	var errs []error
+	for _, sub := range subs {
+		errs = append(errs, sub.Unsubscribe())
+	}
+	return errors.Join(append(errs, c.Flush(ctx))...)
 }
 
 // Flush returns when the broker has handled all that was sent before.
