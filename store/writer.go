@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -145,19 +146,27 @@ func (w *writer) gather(first *op) (group []*op) {
 	if first != nil {
 		group = append(group, first)
 	}
-more:
-	for len(group) < maxGroup {
-		select {
-		case o := <-w.in:
-			group = append(group, o)
-		default:
-			break more
-		}
+	for n := -1; n < len(group); {
+		n = len(group)
+		runtime.Gosched() // whoever the last commit woke may be about to ask
+		group = w.drain(group)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	group = append(group, w.patient...)
 	w.patient, w.urgent = nil, false
+	return group
+}
+
+func (w *writer) drain(group []*op) []*op {
+	for len(group) < maxGroup {
+		select {
+		case o := <-w.in:
+			group = append(group, o)
+		default:
+			return group
+		}
+	}
 	return group
 }
 
