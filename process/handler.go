@@ -39,6 +39,10 @@ type Method struct {
 	// Repeatable says that running a message again after a crash does no harm, so
 	// that no "started" need be on disk before it runs.
 	Repeatable bool
+	// Instant says that the handler takes microseconds, waits for nothing and changes
+	// nothing. A message with nothing before it is then handled in the commit that
+	// receives it: one durable step instead of two.
+	Instant bool
 	// Replies says that also an event has a result, which goes back as a new event.
 	Replies bool
 	// Concurrent is how many messages of one subject run at once; up to 1 they run

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -30,7 +31,11 @@ type Subscriber struct {
 	Method   *Method                 // nil: this node has no such method, and says so
 	Allow    func(from string) error // nil: everybody
 	Log      *slog.Logger
-	Work     func(store.Lane)                // a lane has something new
+	Stop     context.Context          // ends handlers
+	Work     func(store.Lane)         // a lane has something new
+	Queued   func([]*message.Message) // replies are in the outbox
+	Handled  func(store.Work, message.Result)
+	Trouble  func(Trouble)                   // a handler failed in a way that an operator should know
 	Settled  func([]store.Settled)           // own commands whose result came
 	Refused  func(store.Item, string)        // a message was rejected here
 	Requeue  func(...*message.Message) error // results to be sent once more
@@ -125,6 +130,10 @@ func (s *Subscriber) take(ctx context.Context, group []Request) error {
 	for _, l := range got.Lanes {
 		s.Work(l)
 	}
+	for _, d := range got.Done {
+		s.Queued(d.Replies)
+		s.Handled(d.Work, d.Result)
+	}
 	if s.Settled != nil && len(got.Settled) > 0 {
 		s.Settled(got.Settled)
 	}
@@ -212,7 +221,24 @@ func (s *Subscriber) item(event []byte, from string) (item store.Item, err error
 	default:
 		s.permit(d.Message, from, reject)
 	}
+	if s.Method != nil && s.Method.Instant && d.Message != nil && item.Ack.Verdict == "" {
+		item.Done = s.atOnce(d.Message)
+	}
 	return item, nil
+}
+
+// atOnce handles a message of an instant method, before anything of it is on
+// disk: what it was is forgotten if it cannot be received now.
+func (s *Subscriber) atOnce(m *message.Message) *store.Finished {
+	now := time.Now()
+	if !m.Expires.IsZero() && now.After(m.Expires) {
+		return nil // a worker says so
+	}
+	r, panicked := run(s.Stop, s.Method, m, now, 0)
+	if panicked {
+		s.Trouble(Trouble{ID: m.ID, Subject: s.Subject, Cause: r.Error})
+	}
+	return &store.Finished{Work: store.Work{ID: m.ID, Message: m, Received: now}, Result: r, Replies: replies(s.Store, s.Method, m, r)}
 }
 
 func (s *Subscriber) permit(m *message.Message, from string, reject func(string)) {

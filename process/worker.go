@@ -14,7 +14,6 @@ import (
 	"github.com/steward-bus/steward/ack"
 	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/store"
-	"github.com/steward-bus/steward/subject"
 )
 
 // Limits of a Worker.
@@ -130,7 +129,7 @@ func (w *Worker) sortOut(work []store.Work) (runnable []store.Work, err error) {
 			continue
 		}
 		r := message.Result{Outcome: outcome, Error: why, EndedAt: now, StartedAt: k.Started}
-		done = append(done, store.Finished{Work: k, Result: r, Replies: w.replies(k, r)})
+		done = append(done, store.Finished{Work: k, Result: r, Replies: replies(w.Store, w.Method, k.Message, r)})
 		if outcome == ack.Unknown || k.Message == nil {
 			w.trouble(k.ID, "%s", why)
 		}
@@ -189,7 +188,7 @@ func (w *Worker) single(k store.Work) error {
 	if w.Method.Repeatable && errors.Is(context.Cause(w.Stop), ErrStopping) && w.Stop.Err() != nil {
 		return nil // it stays in the inbox, and runs again
 	}
-	return w.finish([]store.Finished{{Work: k, Result: r, Replies: w.replies(k, r)}}, nil)
+	return w.finish([]store.Finished{{Work: k, Result: r, Replies: replies(w.Store, w.Method, k.Message, r)}}, nil)
 }
 
 // inTurn runs messages that may be repeated: in order, and ends them together.
@@ -203,7 +202,7 @@ func (w *Worker) inTurn(ctx context.Context, work []store.Work) error {
 		if w.Stop.Err() != nil {
 			break
 		}
-		done = append(done, store.Finished{Work: k, Result: r, Replies: w.replies(k, r)})
+		done = append(done, store.Finished{Work: k, Result: r, Replies: replies(w.Store, w.Method, k.Message, r)})
 	}
 	return w.finish(done, nil)
 }
@@ -226,7 +225,7 @@ func (w *Worker) together(ctx context.Context, work []store.Work) error {
 		if len(results) == len(work) {
 			done := make([]store.Finished, len(work))
 			for i, k := range work {
-				done[i] = store.Finished{Work: k, Result: results[i], Replies: w.replies(k, results[i])}
+				done[i] = store.Finished{Work: k, Result: results[i], Replies: replies(w.Store, w.Method, k.Message, results[i])}
 				if results[i].Outcome == ack.Failed {
 					w.trouble(k.ID, "%s", results[i].Error)
 				}
@@ -267,28 +266,12 @@ func (w *Worker) spread(ctx context.Context, group *sync.WaitGroup, slots chan s
 	return nil
 }
 
-// run calls the handler, within the message's limit.
-func (w *Worker) run(k store.Work) (r message.Result) {
-	ctx, cancel := context.WithTimeout(w.Stop, k.Message.RunLimit())
-	defer cancel()
-	began := time.Now()
-	defer func() {
-		if v := recover(); v != nil {
-			r = message.Result{Outcome: ack.Failed, Error: fmt.Sprintf("method %s panicked: %v\n%s", k.Message.Method, v, debug.Stack())}
-			w.trouble(k.ID, "%s", r.Error)
-		}
-		r.ReceivedAt, r.Attempt = k.Received, k.Runs
-		if r.StartedAt.IsZero() {
-			r.StartedAt = began
-		}
-		if r.EndedAt.IsZero() {
-			r.EndedAt = time.Now()
-		}
-		if r.Outcome == "" {
-			r.Outcome = ack.Done
-		}
-	}()
-	return w.Method.Handler.Handle(ctx, k.Message)
+func (w *Worker) run(k store.Work) message.Result {
+	r, panicked := run(w.Stop, w.Method, k.Message, k.Received, k.Runs)
+	if panicked {
+		w.trouble(k.ID, "%s", r.Error)
+	}
+	return r
 }
 
 // finish commits ends until it succeeds: a truth that is known must not be lost
@@ -345,46 +328,4 @@ func (w *Worker) trouble(id uuid.UUID, format string, args ...any) {
 	if w.Trouble != nil {
 		w.Trouble(Trouble{ID: id, Subject: w.Lane.Subject, Cause: fmt.Sprintf(format, args...)})
 	}
-}
-
-// replies are the messages that go out with the end of k: the result, to who
-// asked, and what the message wants sent elsewhere.
-func (w *Worker) replies(k store.Work, r message.Result) (out []*message.Message) {
-	m := k.Message
-	if m == nil || m.Kind == subject.CommandNACK || m.Kind == subject.EventNACK {
-		return nil
-	}
-	command := m.Kind == subject.CommandACK
-	if !command && (w.Method == nil || !w.Method.Replies) || m.FromNode == "external" {
-		return nil
-	}
-	if command || m.ReplyMethod == "" && m.ReplyTo == "" {
-		out = append(out, w.reply(m, m.FromNode, message.MethodResult, r))
-	}
-	if m.ReplyMethod != "" || m.ReplyTo != "" {
-		to, method := m.ReplyTo, m.ReplyMethod
-		if to == "" {
-			to = m.FromNode
-		}
-		if method == "" {
-			method = message.MethodResult
-		}
-		out = append(out, w.reply(m, to, method, r))
-	}
-	return out
-}
-
-func (w *Worker) reply(m *message.Message, to, method string, r message.Result) *message.Message {
-	a := &message.Message{
-		ToNode: to, Kind: subject.EventACK, Method: method, CausationID: m.ID,
-		Directory: m.Directory, FileName: m.FileName, Labels: m.Labels,
-	}
-	w.Store.Fresh(a, time.Now())
-	if method == message.MethodResult {
-		a.Result = &r
-		a.Expires = a.Time.Add(message.MaxLifetime) // a result is waited for: it expires with history only
-		return a
-	}
-	a.Data = lines(r.Stdout)
-	return a
 }

@@ -27,7 +27,8 @@ const (
 type Item struct {
 	message.Decoded
 	Event []byte
-	Ack   ack.Ack // Rejected with a reason: by policy, method or form
+	Ack   ack.Ack   // Rejected with a reason: by policy, method or form
+	Done  *Finished // it was handled already; that counts if nothing waits before it
 }
 
 // Batch is a request as it came.
@@ -54,6 +55,7 @@ type Received struct {
 	Replies []Reply
 	Lanes   map[string]Lane // lanes with something new to handle, by their key
 	Settled []Settled       // own commands whose result came
+	Done    []*Finished     // items that ended with their acceptance; their replies are queued
 	New     int             // messages accepted into the inbox
 }
 
@@ -82,6 +84,15 @@ func parseLane(key string) (l Lane, err error) {
 // same transaction and have no entry in the inbox.
 func (db *DB) Receive(batches ...Batch) (got Received, err error) {
 	low := db.space.Low()
+	for _, b := range batches {
+		for _, item := range b.Items {
+			if item.Done != nil {
+				if err := item.Done.encode(db); err != nil {
+					return got, err
+				}
+			}
+		}
+	}
 	var t tally
 	var taken map[string]int
 	err = db.w.do(func(tx *bolt.Tx) error {
@@ -101,7 +112,11 @@ func (db *DB) Receive(batches ...Batch) (got Received, err error) {
 		for key, n := range taken {
 			db.addInbox(key, n)
 		}
+		db.ended += len(got.Done)
 		db.mu.Unlock()
+		for _, f := range got.Done {
+			db.countNew(f.Replies)
+		}
 		db.changed(t.ids)
 	})
 	got.Settled = t.ended
@@ -208,6 +223,11 @@ func (r *receiver) decide(item Item) (ack.Ack, error) {
 		return ack.Ack{Verdict: ack.Busy, Reason: "the receiver's disk is full"}, nil
 	case r.db.inboxSize(r.taken) >= r.db.opts.InboxLimit:
 		return ack.Ack{Verdict: ack.Busy, Reason: "the receiver's inbox is full"}, nil
+	case item.Done != nil && r.nothingWaits():
+		a = ack.Ack{Verdict: ack.Accepted}
+		if err := r.finish(item); err != nil {
+			return a, err
+		}
 	default:
 		a = ack.Ack{Verdict: ack.Accepted}
 		if err := r.take(item); err != nil {
@@ -299,6 +319,26 @@ func (r *receiver) take(item Item) error {
 	r.got.Lanes[string(r.key)] = Lane{r.b.From, r.b.Subject}
 	key := placeKey(item.Place)
 	return r.inbox.Put(key, pending{id: r.db.localID(r.b.From, item.ID), received: r.now}.encode(key))
+}
+
+// nothingWaits: a message that ends at once must not overtake another.
+func (r *receiver) nothingWaits() bool {
+	queue := r.tx.Bucket(bucketInbox).Bucket(r.key)
+	if queue == nil {
+		return true
+	}
+	k, _ := queue.Cursor().First()
+	return k == nil
+}
+
+// finish accepts and ends a message in one step.
+func (r *receiver) finish(item Item) error {
+	if err := r.keep(item); err != nil {
+		return err
+	}
+	r.got.New++
+	r.got.Done = append(r.got.Done, item.Done)
+	return r.db.finished(r.tx, r.db.localID(r.b.From, item.ID), *item.Done, r.now)
 }
 
 func (r *receiver) keep(item Item) error {
@@ -526,25 +566,17 @@ type Finished struct {
 	Work    Work
 	Result  message.Result
 	Replies []*message.Message // results and replies, Fresh
+
+	events [][]byte // of the replies
 }
 
 // Finish takes messages out of the inbox of l, queues their replies and keeps
 // notes, in one transaction: the custody passes from the inbox to the outbox.
 // What was taken out meanwhile is left out, with its replies.
 func (db *DB) Finish(l Lane, done []Finished, notes ...Note) error {
-	type reply struct {
-		m     *message.Message
-		event []byte
-	}
-	encoded := make([][]reply, len(done))
-	for i, f := range done {
-		for _, m := range f.Replies {
-			m.Place.Epoch = db.epoch
-			event, err := m.Encode(db.opts.Prefix)
-			if err != nil {
-				return err
-			}
-			encoded[i] = append(encoded[i], reply{m, event})
+	for i := range done {
+		if err := done[i].encode(db); err != nil {
+			return err
 		}
 	}
 	var sent []*message.Message
@@ -553,7 +585,7 @@ func (db *DB) Finish(l Lane, done []Finished, notes ...Note) error {
 		sent, removed = nil, 0
 		queue := tx.Bucket(bucketInbox).Bucket([]byte(l.Key()))
 		now := time.Now()
-		for i, f := range done {
+		for _, f := range done {
 			key := placeKey(f.Work.Place)
 			if queue == nil || queue.Get(key) == nil {
 				continue
@@ -561,23 +593,11 @@ func (db *DB) Finish(l Lane, done []Finished, notes ...Note) error {
 			if err := queue.Delete(key); err != nil {
 				return err
 			}
-			removed++
-			st := status{
-				state: Ended, outcome: f.Result.Outcome, reason: f.Result.Error, delivered: f.Work.Received,
-				started: f.Result.StartedAt, finished: f.Result.EndedAt, ended: now,
-			}
-			for _, r := range encoded[i] {
-				if r.m.Method == message.MethodResult {
-					st.result = r.m.ID
-				}
-				if err := db.putOut(tx, []*message.Message{r.m}, [][]byte{r.event}, false); err != nil {
-					return err
-				}
-				sent = append(sent, r.m)
-			}
-			if err := putStatus(tx, f.Work.ID, st); err != nil {
+			if err := db.finished(tx, f.Work.ID, f, now); err != nil {
 				return err
 			}
+			removed++
+			sent = append(sent, f.Replies...)
 		}
 		return putNotes(tx, notes)
 	}, func() {
@@ -587,6 +607,36 @@ func (db *DB) Finish(l Lane, done []Finished, notes ...Note) error {
 		db.mu.Unlock()
 		db.countNew(sent)
 	})
+}
+
+// encode makes the events of f's replies; their places come later.
+func (f *Finished) encode(db *DB) error {
+	f.events = make([][]byte, len(f.Replies))
+	for i, m := range f.Replies {
+		m.Place.Epoch = db.epoch
+		var err error
+		if f.events[i], err = m.Encode(db.opts.Prefix); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// finished records how the message kept as id ended, and queues its replies.
+func (db *DB) finished(tx *bolt.Tx, id uuid.UUID, f Finished, now time.Time) error {
+	st := status{
+		state: Ended, outcome: f.Result.Outcome, reason: f.Result.Error, delivered: f.Work.Received,
+		started: f.Result.StartedAt, finished: f.Result.EndedAt, ended: now,
+	}
+	for _, m := range f.Replies {
+		if m.Method == message.MethodResult {
+			st.result = m.ID
+		}
+	}
+	if err := db.putOut(tx, f.Replies, f.events, false); err != nil {
+		return err
+	}
+	return putStatus(tx, id, st)
 }
 
 // Trace is what a receiver tells of a command that it is asked about.

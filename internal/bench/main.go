@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -44,6 +45,9 @@ func main() {
 	rounds := flag.Int("rounds", 5, "runs of each case")
 	d := flag.Duration("d", 3*time.Second, "of each run")
 	flag.Parse()
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400) // as steward run does, and for all cases alike
+	}
 	if err := run(*rounds, *d); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)

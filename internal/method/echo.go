@@ -18,6 +18,7 @@ func echo() process.Method {
 		Name:       "Echo",
 		Kinds:      []subject.Kind{subject.CommandACK},
 		Repeatable: true,
+		Instant:    true,
 		Handler: process.HandlerFunc(func(_ context.Context, m *message.Message) message.Result {
 			now := time.Now()
 			whole := strings.Join(m.Data, "\n")

@@ -16,6 +16,7 @@ func ping() process.Method {
 		Name:       "Ping",
 		Kinds:      []subject.Kind{subject.CommandACK},
 		Repeatable: true,
+		Instant:    true,
 		Handler: process.HandlerFunc(func(context.Context, *message.Message) message.Result {
 			now := time.Now()
 			pong := []byte("pong " + now.UTC().Format(time.RFC3339Nano))
