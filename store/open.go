@@ -42,9 +42,13 @@ func Open(path string, opts Options) (*DB, error) {
 	}
 	db := &DB{opts: opts, bolt: b, path: abs, out: map[string]*outStat{}, inboxes: map[string]int{}}
 	db.space = diskSpace{dir: filepath.Dir(abs), min: opts.MinFree}
-	db.w = newWriter(b, opts.Observe)
+	g, err := newGround(b)
+	if err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	db.w = newWriter(b, g, opts.Observe)
 	if err := guarded(func() error { return db.load() }); err != nil {
-		return nil, errors.Join(fmt.Errorf("open journal %s: %w", path, err), b.Close())
+		return nil, errors.Join(fmt.Errorf("open journal %s: %w", path, err), g.file.Close(), b.Close())
 	}
 	go db.w.loop() // ended by Close
 	return db, nil

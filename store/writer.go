@@ -31,6 +31,7 @@ type op struct {
 // writer owns the write transaction and folds what waits into one commit.
 type writer struct {
 	db      *bolt.DB
+	ground  *ground
 	in      chan *op
 	stop    chan struct{} // closed by Close
 	stopped chan struct{} // closed when the goroutine has ended
@@ -44,9 +45,9 @@ type writer struct {
 	broken  chan struct{} // closed with it
 }
 
-func newWriter(db *bolt.DB, observe func(int, time.Duration)) *writer {
+func newWriter(db *bolt.DB, g *ground, observe func(int, time.Duration)) *writer {
 	return &writer{
-		db: db, in: make(chan *op, maxGroup), stop: make(chan struct{}), stopped: make(chan struct{}),
+		db: db, ground: g, in: make(chan *op, maxGroup), stop: make(chan struct{}), stopped: make(chan struct{}),
 		observe: observe, nudge: make(chan struct{}, 1), broken: make(chan struct{}),
 	}
 }
@@ -136,7 +137,10 @@ func (w *writer) loop() {
 			w.commit(w.gather(nil))
 			return
 		}
-		w.commit(w.gather(first))
+		group := w.gather(first)
+		if w.commit(group); len(group) > groundGroup {
+			w.ground.prepare()
+		}
 	}
 }
 
@@ -261,4 +265,5 @@ func (w *writer) fault() error {
 func (w *writer) close() {
 	close(w.stop)
 	<-w.stopped
+	_ = w.ground.file.Close() // nothing of it has to last
 }
