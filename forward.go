@@ -2,6 +2,7 @@ package steward
 
 import (
 	"context"
+	"time"
 
 	"github.com/steward-bus/steward/errorkernel"
 	"github.com/steward-bus/steward/internal/follow"
@@ -9,7 +10,8 @@ import (
 	"github.com/steward-bus/steward/store"
 )
 
-// forwardLogs follows the configured logs and puts their lines on the road.
+// forwardLogs follows the configured logs and puts their lines on the road, where
+// they wait as long as a message may. While the disk is short they stay in their files.
 func (n *Node) forwardLogs(ctx context.Context) error {
 	if len(n.cfg.Forward) == 0 {
 		return nil
@@ -17,6 +19,9 @@ func (n *Node) forwardLogs(ctx context.Context) error {
 	f := &follow.Follower{
 		Sources: n.cfg.Forward, Load: n.db.Note, Log: n.log,
 		Accept: func(ctx context.Context, ms []*message.Message, key string, value []byte) error {
+			for _, m := range ms {
+				m.Expires = time.Now().Add(message.MaxLifetime) // nobody is there to send a line again
+			}
 			return n.accept(ctx, ms, false, store.Note{Key: key, Value: value})
 		},
 		Report: func(err error, path string) {

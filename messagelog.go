@@ -75,6 +75,10 @@ func (l *messageLog) write(b []byte) error {
 		}
 	}
 	n, err := l.f.Write(b)
+	if err != nil { // half a line would spoil the next
+		err = errors.Join(err, l.f.Truncate(l.size))
+		n = 0
+	}
 	l.size += int64(n)
 	l.dirty = l.dirty || n > 0
 	select {
@@ -130,12 +134,14 @@ func (l *messageLog) Close() error {
 // relog writes again what may be missing since the log was last made durable.
 func (n *Node) relog() error {
 	v, err := n.db.Note(noteLogged)
-	if err != nil || v == nil {
+	if err != nil {
 		return err
 	}
-	since, err := time.Parse(time.RFC3339Nano, string(v))
-	if err != nil {
-		return nil //nolint:nilerr // a note of another version: nothing is known to be missing
+	since := time.UnixMilli(1000) // nothing is known to be on disk
+	if v != nil {
+		if since, err = time.Parse(time.RFC3339Nano, string(v)); err != nil {
+			return nil //nolint:nilerr // a note of another version: nothing is known to be missing
+		}
 	}
 	return n.db.Processed(since.Add(-time.Second), func(event []byte) error { return n.msgs.write(append(event, '\n')) })
 }

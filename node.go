@@ -136,7 +136,7 @@ func New(cfg Config) (*Node, error) {
 	for _, p := range peers {
 		n.peers[p.Name] = p
 	}
-	n.kernel = &errorkernel.Kernel{Node: cfg.Name, Log: n.log, Store: n.keepFailure}
+	n.kernel = &errorkernel.Kernel{Node: cfg.Name, Log: n.log, Store: n.keepFailure, Observe: n.count}
 	if cfg.Central != "" && cfg.Central != cfg.Name {
 		n.kernel.Forward = n.forwardFailure
 	}
@@ -399,13 +399,13 @@ func (n *Node) work(l store.Lane) {
 	if w == nil {
 		w = process.NewWorker(&process.Worker{
 			Lane: l, Method: n.methods[l.Subject.Method], Node: n.cfg.Name, Store: n.db, Idle: n.cfg.Idle,
-			Opened: n.opened, Copied: n.db.Copied(), Stop: n.stop, Log: n.log, Queued: n.queued, Trouble: n.handlerTrouble, Handled: n.handled,
+			Opened: n.opened, Copied: n.db.Copied(), Stop: n.stop, Log: n.log, Queued: n.queued, Trouble: n.handlerTrouble(l), Handled: n.handled,
 		})
 		n.workers[key] = w
 	}
 	n.mu.Unlock()
 	w.Wake()
-	n.ensure("handle:"+l.From+":"+l.Subject.String(), w.Run)
+	n.ensure(processOf(l), func(ctx context.Context) error { return n.blame(l, w.Run(ctx)) })
 }
 
 func (n *Node) host() *method.Host {

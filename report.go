@@ -3,6 +3,7 @@ package steward
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
@@ -20,10 +21,12 @@ import (
 )
 
 // report gives a failure to the error kernel.
-func (n *Node) report(f errorkernel.Failure) {
+func (n *Node) report(f errorkernel.Failure) { n.kernel.Report(f) }
+
+// count is told of every failure.
+func (n *Node) count(f errorkernel.Failure) {
 	n.failures.Add(1)
 	n.metrics.Failed(f.Class, f.Severity)
-	n.kernel.Report(f)
 }
 
 // trouble is what a publisher noticed.
@@ -35,11 +38,27 @@ func (n *Node) trouble(t process.Trouble) {
 	n.report(f)
 }
 
+// processOf names the process that handles a lane.
+func processOf(l store.Lane) string { return "handle:" + l.From + ":" + l.Subject.String() }
+
 // handlerTrouble is what a worker noticed.
-func (n *Node) handlerTrouble(t process.Trouble) {
-	n.report(errorkernel.Failure{
-		Class: errorkernel.Handler, Severity: errorkernel.Error, Process: "handle:" + t.Subject.String(), Subject: t.Subject.String(), Message: t.ID.String(), Cause: t.Cause,
-	})
+func (n *Node) handlerTrouble(l store.Lane) func(process.Trouble) {
+	return func(t process.Trouble) {
+		n.report(errorkernel.Failure{
+			Class: errorkernel.Handler, Severity: errorkernel.Error, Process: processOf(l), Subject: t.Subject.String(), Message: t.ID.String(), Cause: t.Cause,
+		})
+	}
+}
+
+// blame tells the error kernel which message a worker's handler panicked on.
+func (n *Node) blame(l store.Lane, err error) error {
+	p, ok := errors.AsType[*process.Panicked](err)
+	if !ok {
+		return err
+	}
+	return &errorkernel.Blame{Err: p, About: errorkernel.Failure{
+		Class: errorkernel.Handler, Subject: l.Subject.String(), Message: p.ID.String(), Cause: p.Cause(),
+	}}
 }
 
 func (n *Node) handled(w store.Work, r message.Result) {
@@ -99,13 +118,16 @@ func isOwn(subject string) bool {
 
 // keepFailure is the kernel's record at this node.
 func (n *Node) keepFailure(f errorkernel.Failure) error {
+	f.Kept = time.Now()
 	return n.db.PutFailure(f.ID, f.Encode())
 }
 
-// forwardFailure puts a failure on the road to central.
+// forwardFailure puts a failure on the road to central, where it waits as long as
+// a message may.
 func (n *Node) forwardFailure(f errorkernel.Failure) error {
 	return n.accept(context.Background(), []*message.Message{{
 		ToNode: n.cfg.Central, Kind: subject.EventACK, Method: message.MethodErrorLog, Data: []string{string(f.Encode())},
+		Expires: time.Now().Add(message.MaxLifetime),
 	}}, false)
 }
 
@@ -116,8 +138,8 @@ func (n *Node) collect(_ context.Context, m *message.Message) error {
 		if err != nil {
 			return err
 		}
-		f.Node = m.FromNode // a node speaks for itself only
-		if err := n.db.PutFailure(f.ID, f.Encode()); err != nil {
+		f.Node, f.Resolved = m.FromNode, time.Time{} // a node speaks for itself only
+		if err := n.keepFailure(f); err != nil {
 			return err
 		}
 		n.log.Warn("failure", "of", f.Node, "class", f.Class, "severity", f.Severity, "count", f.Count, "cause", firstLine(f.Cause))

@@ -178,7 +178,7 @@ func (n *Node) subscriber(s subject.Subject) *process.Subscriber {
 	if sub == nil && len(n.subscribers) < maxSubjects {
 		sub = process.NewSubscriber(&process.Subscriber{
 			Subject: s, Node: n.cfg.Name, Store: n.db, Method: n.methods[s.Method], Allow: n.allow(s.Method), Log: n.log,
-			Stop: n.stop, Work: n.work, Queued: n.queued, Handled: n.handled, Trouble: n.handlerTrouble, Settled: n.settled, Refused: n.refused, Requeue: n.requeue, Received: func(k int) { n.received.Add(uint64(k)) },
+			Stop: n.stop, Work: n.work, Queued: n.queued, Handled: n.handled, Settled: n.settled, Refused: n.refused(s), Requeue: n.requeue, Received: func(k int) { n.received.Add(uint64(k)) },
 		})
 		n.subscribers[name] = sub
 		defer n.ensure("receive:"+name, sub.Run)
@@ -216,11 +216,14 @@ func (n *Node) requeue(ms ...*message.Message) error {
 	return nil
 }
 
-// refused tells of a message that was rejected here.
-func (n *Node) refused(item store.Item, reason string) {
-	n.report(errorkernel.Failure{
-		Class: errorkernel.Rejection, Severity: errorkernel.Warning, Message: item.ID.String(), Cause: fmt.Sprintf("refused a message of %s: %s", item.From, reason),
-	})
+// refused tells of a message to s that was rejected here.
+func (n *Node) refused(s subject.Subject) func(store.Item, string) {
+	return func(item store.Item, reason string) {
+		n.report(errorkernel.Failure{
+			Class: errorkernel.Rejection, Severity: errorkernel.Warning, Subject: s.String(), Message: item.ID.String(),
+			Cause: fmt.Sprintf("refused a message of %s: %s", item.From, reason),
+		})
+	}
 }
 
 // sayHello tells central that this node is there: at once, and every minute, with

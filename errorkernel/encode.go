@@ -28,7 +28,7 @@ var ErrInvalid = errors.New("invalid failure")
 // Decode's inverse for every f that a Kernel handed over.
 func (f Failure) Encode() []byte {
 	f = bounded(f)
-	for _, t := range []*time.Time{&f.First, &f.Last, &f.Resolved} {
+	for _, t := range []*time.Time{&f.First, &f.Last, &f.Kept, &f.Resolved} {
 		if *t = t.UTC(); t.Year() < 0 || t.Year() > 9999 {
 			*t = time.Time{} // has no form in JSON
 		}

@@ -56,6 +56,7 @@ type Failure struct {
 	Count    int       `json:"count"` // how many failures of this fingerprint it stands for
 	First    time.Time `json:"first"`
 	Last     time.Time `json:"last"`
+	Kept     time.Time `json:"kept,omitzero"`     // when the node that was asked first, or again, took note of it
 	Resolved time.Time `json:"resolved,omitzero"` // when an operator resolved it
 }
 

@@ -37,6 +37,9 @@ type Kernel struct {
 	Store   func(Failure) error
 	Forward func(Failure) error
 
+	// Observe is told of every failure at once, coalesced or not. It must not block. Nil: nobody counts.
+	Observe func(Failure)
+
 	Policy Policy
 
 	once   sync.Once
@@ -234,6 +237,9 @@ func (k *Kernel) record(f Failure) {
 	if _, known := k.Policy.decide(f.Class, 1); !known {
 		f.Cause = fmt.Sprintf("class %q: %s", f.Class, f.Cause)
 		f.Class = Process
+	}
+	if k.Observe != nil {
+		k.Observe(f)
 	}
 	k.ledger.fold(bounded(f))
 }

@@ -151,7 +151,9 @@ func (k *Kernel) ended(p *process) bool {
 // is nothing wrong.
 func (k *Kernel) failedAtStop(p *process, err error) {
 	if !errors.Is(err, context.Canceled) {
-		k.record(Failure{Class: Process, Severity: Error, Process: p.status.Name, Cause: causeOf(err), Action: Log})
+		f := failureOf(err)
+		f.Severity, f.Process, f.Action = Error, p.status.Name, Log
+		k.record(f)
 	}
 }
 
@@ -163,20 +165,20 @@ func (k *Kernel) failed(p *process, err error) (pause time.Duration, down bool) 
 	n := len(p.failed)
 	d, _ := k.Policy.decide(Process, n)
 	p.status.Since, p.status.LastError = now, cut(err.Error(), 1024)
-	cause := causeOf(err)
+	f := failureOf(err)
 	if down = d.action == Terminate; down {
 		p.status.State = Terminated
 		p.status.Advice = "steward processes restart " + p.status.Name
-		cause = fmt.Sprintf("terminated after %d failures within %s; when the cause is mended: %s; the last: %s",
-			n, k.Policy.Window, p.status.Advice, cause)
+		f.Cause = fmt.Sprintf("terminated after %d failures within %s; when the cause is mended: %s; the last: %s",
+			n, k.Policy.Window, p.status.Advice, f.Cause)
 	} else {
 		pause = k.Policy.pause(n)
 		p.status.State, p.status.RetryAt = Backoff, now.Add(pause)
 		p.status.Restarts++
 	}
-	name := p.status.Name
+	f.Severity, f.Process, f.Action = d.severity, p.status.Name, d.action
 	k.mu.Unlock()
-	k.record(Failure{Class: Process, Severity: d.severity, Process: name, Cause: cause, Action: d.action})
+	k.record(f)
 	return pause, down
 }
 
@@ -235,10 +237,24 @@ func protect(ctx context.Context, run func(context.Context) error) (err error) {
 	return run(ctx)
 }
 
-// causeOf is err for the operator, with the stack of a panic.
-func causeOf(err error) string {
-	if p, ok := errors.AsType[*panicked](err); ok {
-		return p.Error() + "\n" + string(p.stack)
+// Blame is an error of a process that knows what it failed on: About gives the
+// failure its class, subject, message and cause.
+type Blame struct {
+	About Failure
+	Err   error
+}
+
+func (b *Blame) Error() string { return b.Err.Error() }
+func (b *Blame) Unwrap() error { return b.Err }
+
+// failureOf is err for the operator, with the stack of a panic.
+func failureOf(err error) Failure {
+	if b, ok := errors.AsType[*Blame](err); ok {
+		return b.About
 	}
-	return err.Error()
+	f := Failure{Class: Process, Cause: err.Error()}
+	if p, ok := errors.AsType[*panicked](err); ok {
+		f.Cause += "\n" + string(p.stack)
+	}
+	return f
 }

@@ -3,6 +3,9 @@ package process
 import (
 	"context"
 	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
 
 	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/subject"
@@ -15,7 +18,7 @@ var ErrStopping = errors.New("node is stopping")
 // failed is a Result with that outcome, not an error of the road. ctx ends at
 // the message's run limit or when the node stops: if it is the node that stops
 // (context.Cause is ErrStopping), whatever is returned counts as interrupted.
-// A panic becomes the outcome failed, with the stack.
+// A panic becomes the outcome failed, with the stack, and ends the process.
 type Handler interface {
 	Handle(ctx context.Context, m *message.Message) message.Result
 }
@@ -27,6 +30,19 @@ type HandlerFunc func(context.Context, *message.Message) message.Result
 func (f HandlerFunc) Handle(ctx context.Context, m *message.Message) message.Result {
 	return f(ctx, m)
 }
+
+// Panicked is what a Worker ends with after a handler panicked on message ID.
+type Panicked struct {
+	ID     uuid.UUID
+	Method string
+	Value  any
+	Stack  []byte
+}
+
+func (p *Panicked) Error() string { return fmt.Sprintf("method %s panicked: %v", p.Method, p.Value) }
+
+// Cause is the error with the stack.
+func (p *Panicked) Cause() string { return p.Error() + "\n" + string(p.Stack) }
 
 // Method is one line of a node's table of methods.
 type Method struct {

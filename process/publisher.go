@@ -119,10 +119,9 @@ func (p *Publisher) Run(ctx context.Context) error {
 			}
 			continue
 		}
-		if err := p.first(entries); err != nil {
-			return err
+		if err = p.first(entries); err == nil {
+			err = p.send(ctx, entries)
 		}
-		err = p.send(ctx, entries)
 		if errors.Is(err, errAttempt) {
 			p.pause(ctx, entries)
 		} else if err != nil {
@@ -199,7 +198,8 @@ func (p *Publisher) trouble(identity bool, id uuid.UUID, format string, args ...
 	}
 }
 
-// first hands over what was never sent in this life.
+// first hands over what was never sent in this life. What cannot be handed over,
+// because a disk is full for a while, is not sent yet.
 func (p *Publisher) first(entries []store.Entry) error {
 	fresh := entries
 	for len(fresh) > 0 && fresh[0].Place.Compare(p.logged) <= 0 {
@@ -208,8 +208,16 @@ func (p *Publisher) first(entries []store.Entry) error {
 	if len(fresh) == 0 || p.First == nil {
 		return nil
 	}
+	if err := p.First(fresh); err != nil {
+		p.failures++
+		p.mu.Lock()
+		p.lastErr = err.Error()
+		p.mu.Unlock()
+		p.trouble(false, uuid.Nil, "%v", err)
+		return fmt.Errorf("%w: %w", errAttempt, err)
+	}
 	p.logged = fresh[len(fresh)-1].Place
-	return p.First(fresh)
+	return nil
 }
 
 // errAttempt is an attempt without an answer: pause, and try again.

@@ -2,7 +2,6 @@ package process
 
 import (
 	"context"
-	"fmt"
 	"runtime/debug"
 	"time"
 
@@ -12,16 +11,15 @@ import (
 	"github.com/steward-bus/steward/subject"
 )
 
-// run calls the handler of method for m, within m's limit. A panic is a failure
-// of m, and told.
-func run(ctx context.Context, method *Method, m *message.Message, received time.Time, runs int) (r message.Result, panicked bool) {
+// run calls the handler of method for m, within m's limit. A panic is a failure of m.
+func run(ctx context.Context, method *Method, m *message.Message, received time.Time, runs int) (r message.Result, panicked *Panicked) {
 	ctx, cancel := context.WithTimeout(ctx, m.RunLimit())
 	defer cancel()
 	began := time.Now()
 	defer func() {
 		if v := recover(); v != nil {
-			r = message.Result{Outcome: ack.Failed, Error: fmt.Sprintf("method %s panicked: %v\n%s", m.Method, v, debug.Stack())}
-			panicked = true
+			panicked = &Panicked{ID: m.ID, Method: m.Method, Value: v, Stack: debug.Stack()}
+			r = message.Result{Outcome: ack.Failed, Error: panicked.Cause()}
 		}
 		r.ReceivedAt, r.Attempt = received, runs
 		if r.StartedAt.IsZero() {
@@ -34,7 +32,7 @@ func run(ctx context.Context, method *Method, m *message.Message, received time.
 			r.Outcome = ack.Done
 		}
 	}()
-	return method.Handler.Handle(ctx, m), false
+	return method.Handler.Handle(ctx, m), nil
 }
 
 // replies are the messages that go out with the end of m: the result, to who

@@ -35,7 +35,6 @@ type Subscriber struct {
 	Work     func(store.Lane)         // a lane has something new
 	Queued   func([]*message.Message) // replies are in the outbox
 	Handled  func(store.Work, message.Result)
-	Trouble  func(Trouble)                   // a handler failed in a way that an operator should know
 	Settled  func([]store.Settled)           // own commands whose result came
 	Refused  func(store.Item, string)        // a message was rejected here
 	Requeue  func(...*message.Message) error // results to be sent once more
@@ -235,8 +234,8 @@ func (s *Subscriber) atOnce(m *message.Message) *store.Finished {
 		return nil // a worker says so
 	}
 	r, panicked := run(s.Stop, s.Method, m, now, 0)
-	if panicked {
-		s.Trouble(Trouble{ID: m.ID, Subject: s.Subject, Cause: r.Error})
+	if panicked != nil {
+		return nil // a worker runs it again, and ends over it
 	}
 	return &store.Finished{Work: store.Work{ID: m.ID, Message: m, Received: now}, Result: r, Replies: replies(s.Store, s.Method, m, r)}
 }

@@ -42,13 +42,14 @@ type Worker struct {
 	Trouble func(Trouble)            // a handler failed in a way that an operator should know
 	Handled func(store.Work, message.Result)
 
-	wake  chan struct{}
-	after message.Place // handled, or being handled
+	wake   chan struct{}
+	after  message.Place  // handled, or being handled
+	panics chan *Panicked // of size one: a handler panicked, and Run is to end
 }
 
 // NewWorker makes w, whose fields are set, ready to Run.
 func NewWorker(w *Worker) *Worker {
-	w.wake = make(chan struct{}, 1)
+	w.wake, w.panics = make(chan struct{}, 1), make(chan *Panicked, 1)
 	return w
 }
 
@@ -56,13 +57,19 @@ func NewWorker(w *Worker) *Worker {
 func (w *Worker) Wake() { signal(w.wake) }
 
 // Run handles messages until ctx ends, which lets the running handler finish
-// (or Stop end it), or until nothing came for Idle: then it returns nil.
-func (w *Worker) Run(ctx context.Context) error {
+// (or Stop end it), or until nothing came for Idle: then it returns nil. After a
+// handler panicked it returns a *Panicked: that message has its outcome, the
+// others stay in the inbox for the next Run.
+func (w *Worker) Run(ctx context.Context) (err error) {
 	var group sync.WaitGroup
-	defer group.Wait()
+	defer func() {
+		if group.Wait(); err == nil && len(w.panics) > 0 {
+			err = <-w.panics
+		}
+	}()
 	slots := make(chan struct{}, w.concurrent())
 	w.after = message.Place{}
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && len(w.panics) == 0 {
 		work, err := w.Store.Inbox(w.Lane, w.after, workBatch)
 		if err != nil {
 			return fmt.Errorf("read inbox of %s: %w", w.Lane.Subject, err)
@@ -163,7 +170,7 @@ func (w *Worker) verdict(k store.Work, now time.Time) (ack.Outcome, string) {
 // oneByOne runs each message between two commits: that it begins, and its end.
 func (w *Worker) oneByOne(ctx context.Context, work []store.Work) error {
 	for _, k := range work {
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || len(w.panics) > 0 {
 			return nil
 		}
 		if err := w.single(k); err != nil {
@@ -195,7 +202,7 @@ func (w *Worker) single(k store.Work) error {
 func (w *Worker) inTurn(ctx context.Context, work []store.Work) error {
 	var done []store.Finished
 	for _, k := range work {
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || len(w.panics) > 0 {
 			break
 		}
 		r := w.run(k)
@@ -214,19 +221,19 @@ func (w *Worker) together(ctx context.Context, work []store.Work) error {
 		ms[i] = k.Message
 	}
 	for pause := time.Second; ; pause = min(2*pause, retryLimit) {
-		results, lengths, err := w.batch(ms)
-		if err != nil { // a panic: no order to repeat it
-			w.trouble(work[0].ID, "%v", err)
+		results, lengths, panicked := w.batch(ms)
+		if panicked != nil { // no order to repeat it
+			w.panicked(panicked)
 			results = make([]message.Result, len(work))
 			for i := range results {
-				results[i] = message.Result{Outcome: ack.Failed, Error: err.Error()}
+				results[i] = message.Result{Outcome: ack.Failed, Error: panicked.Cause()}
 			}
 		}
 		if len(results) == len(work) {
 			done := make([]store.Finished, len(work))
 			for i, k := range work {
 				done[i] = store.Finished{Work: k, Result: results[i], Replies: replies(w.Store, w.Method, k.Message, results[i])}
-				if results[i].Outcome == ack.Failed {
+				if results[i].Outcome == ack.Failed && panicked == nil {
 					w.trouble(k.ID, "%s", results[i].Error)
 				}
 			}
@@ -238,10 +245,10 @@ func (w *Worker) together(ctx context.Context, work []store.Work) error {
 	}
 }
 
-func (w *Worker) batch(ms []*message.Message) (results []message.Result, lengths []FileLength, err error) {
+func (w *Worker) batch(ms []*message.Message) (results []message.Result, lengths []FileLength, panicked *Panicked) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("method %s panicked: %v\n%s", w.Lane.Subject.Method, v, debug.Stack())
+			panicked = &Panicked{ID: ms[0].ID, Method: ms[0].Method, Value: v, Stack: debug.Stack()}
 		}
 	}()
 	results, lengths = w.Method.Batch(w.Stop, ms)
@@ -256,6 +263,10 @@ func (w *Worker) spread(ctx context.Context, group *sync.WaitGroup, slots chan s
 		case <-ctx.Done():
 			return nil
 		}
+		if len(w.panics) > 0 {
+			<-slots
+			return nil
+		}
 		group.Go(func() {
 			defer func() { <-slots }()
 			if err := w.single(k); err != nil {
@@ -268,10 +279,20 @@ func (w *Worker) spread(ctx context.Context, group *sync.WaitGroup, slots chan s
 
 func (w *Worker) run(k store.Work) message.Result {
 	r, panicked := run(w.Stop, w.Method, k.Message, k.Received, k.Runs)
-	if panicked {
-		w.trouble(k.ID, "%s", r.Error)
+	if panicked != nil {
+		w.panicked(panicked)
 	}
 	return r
+}
+
+// panicked lets Run end; of several at once the first, the others are told.
+func (w *Worker) panicked(p *Panicked) {
+	select {
+	case w.panics <- p:
+		w.Wake()
+	default:
+		w.trouble(p.ID, "%s", p.Cause())
+	}
 }
 
 // finish commits ends until it succeeds: a truth that is known must not be lost

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -96,26 +97,31 @@ const pruneChunk = 2000
 
 // Prune forgets what ended long ago or is too much, failures and plain events
 // with it, and reports whether there is more to forget. A message without an
-// outcome is never forgotten, nor a result that is still on its way.
+// outcome is never forgotten, nor a result that is still on its way. A call looks
+// at a part of the journal, and the next goes on there.
 func (db *DB) Prune(now time.Time) (more bool, err error) {
 	db.mu.Lock()
-	excess := db.ended - db.opts.HistoryCount
+	excess, from := db.ended-db.opts.HistoryCount, db.pruneFrom
 	db.mu.Unlock()
+	var then []byte
 	oldest := now.Add(-db.opts.HistoryAge)
 	removed := 0
 	err = db.w.do(func(tx *bolt.Tx) error {
 		var gone [][]byte
 		c := tx.Bucket(bucketMessages).Cursor()
-		seen, ended := 0, 0
-		for k, v := c.First(); k != nil && len(gone) < pruneChunk && seen < 4*pruneChunk; k, v = c.Next() {
-			seen++
+		seen, ended, next := 0, 0, []byte(nil)
+		for k, v := c.Seek(from); k != nil; k, v = c.Next() {
 			old := idTime(k).Before(oldest)
 			if !old && ended >= excess {
 				break
 			}
-			if free, hasState, err := db.forgettable(tx, k, v); err != nil {
+			if seen++; len(gone) == pruneChunk || seen > 4*pruneChunk {
+				next = slices.Clone(k)
+				break
+			}
+			if free, hasState, at, err := db.forgettable(tx, k, v); err != nil {
 				return err
-			} else if free {
+			} else if free && (at.Before(oldest) || ended < excess) {
 				gone = append(gone, slices.Clone(k))
 				if hasState {
 					ended++
@@ -130,34 +136,39 @@ func (db *DB) Prune(now time.Time) (more bool, err error) {
 				return err
 			}
 		}
-		removed, more = ended, len(gone) == pruneChunk
+		removed, more, then = ended, len(gone) == pruneChunk, next
 		return pruneSmall(tx, now, oldest)
 	}, func() {
 		db.mu.Lock()
 		db.ended = max(0, db.ended-removed)
+		db.pruneFrom = then
 		db.mu.Unlock()
 	})
 	return more, err
 }
 
-// forgettable: it ended, or (a result) left the outbox.
-func (db *DB) forgettable(tx *bolt.Tx, k, v []byte) (free, hasState bool, err error) {
+// forgettable: it ended, or (a result) left the outbox; and when.
+func (db *DB) forgettable(tx *bolt.Tx, k, v []byte) (free, hasState bool, at time.Time, err error) {
 	b, err := decodeBody(k, v)
 	if err != nil {
-		return false, false, err
+		return false, false, at, err
 	}
 	in := tx.Bucket(bucketOutbox).Bucket([]byte(b.subject))
 	if b.incoming {
 		m, err := senderOf(b.event)
 		if err != nil {
-			return false, false, err
+			return false, false, at, err
 		}
 		in = tx.Bucket(bucketInbox).Bucket([]byte(m + " " + b.subject))
 	}
 	if in != nil && in.Get(placeKey(b.place)) != nil {
-		return false, false, nil
+		return false, false, at, nil
 	}
-	return true, tx.Bucket(bucketStates).Get(k) != nil, nil
+	st, hasState, err := getStatus(tx, uuid.UUID(k))
+	if at = idTime(k); st.ended.After(at) {
+		at = st.ended
+	}
+	return true, hasState, at, err
 }
 
 func senderOf(event []byte) (string, error) {
@@ -203,8 +214,8 @@ func pruneSmall(tx *bolt.Tx, now, oldest time.Time) error {
 		if err != nil {
 			return err
 		}
-		var f struct{ Last time.Time }
-		if json.Unmarshal(p, &f) == nil && !f.Last.Before(oldest) && excess <= 0 {
+		var f struct{ Last, Kept time.Time } // it may have been long under way
+		if json.Unmarshal(p, &f) == nil && (!f.Last.Before(oldest) || !f.Kept.Before(oldest)) && excess <= 0 {
 			return nil
 		}
 		excess--

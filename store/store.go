@@ -91,6 +91,8 @@ type DB struct {
 	ended    int // records of ended messages
 	lastID   uuid.UUID
 	accepted uint64
+
+	pruneFrom []byte // id of the message at which the next Prune begins
 }
 
 // outStat is what the store remembers of a subject between transactions.
