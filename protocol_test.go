@@ -1,0 +1,493 @@
+package steward_test
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/steward-bus/steward"
+	"github.com/steward-bus/steward/ack"
+	"github.com/steward-bus/steward/errorkernel"
+	"github.com/steward-bus/steward/internal/api"
+	"github.com/steward-bus/steward/internal/stewardtest"
+	"github.com/steward-bus/steward/message"
+	"github.com/steward-bus/steward/process"
+	"github.com/steward-bus/steward/store"
+	"github.com/steward-bus/steward/subject"
+)
+
+const day = 24 * time.Hour
+
+// inBubble runs f with a broker and nobody else, in virtual time.
+func inBubble(t *testing.T, f func(t *testing.T, c *stewardtest.Cluster)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		c := stewardtest.New(t)
+		defer c.Close()
+		f(t, c)
+	})
+}
+
+// commands submits n jobs for ship1, numbered from 0.
+func commands(n *stewardtest.Node, count int) (ids []string) {
+	for i := range count {
+		ids = append(ids, n.Submit(stewardtest.Command("ship1", strconv.Itoa(i))))
+	}
+	return ids
+}
+
+// want checks the outcomes of messages, each within a week.
+func want(t *testing.T, n *stewardtest.Node, outcome ack.Outcome, ids ...string) {
+	t.Helper()
+	for i, id := range ids {
+		if got, why := n.Outcome(id, 7*day); got != outcome {
+			t.Errorf("message %d of %d is %q (%s), want %s", i, len(ids), got, why, outcome)
+		}
+	}
+}
+
+// wantRuns checks what began to run, in order.
+func wantRuns(t *testing.T, c *stewardtest.Cluster, data ...string) {
+	t.Helper()
+	var got []string
+	for _, r := range c.Runs() {
+		got = append(got, r.Data)
+	}
+	if !slices.Equal(got, data) {
+		t.Errorf("ran %q, want %q", got, data)
+	}
+}
+
+func numbers(n int) (list []string) {
+	for i := range n {
+		list = append(list, strconv.Itoa(i))
+	}
+	return list
+}
+
+// wantFailure checks that n's error kernel keeps a failure of class that speaks of text.
+func wantFailure(t *testing.T, n *stewardtest.Node, class errorkernel.Class, text string) {
+	t.Helper()
+	time.Sleep(time.Minute)
+	list, err := n.Failures(t.Context(), api.FailureFilter{Class: class, Limit: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range list {
+		if strings.Contains(f.Cause, text) {
+			return
+		}
+	}
+	t.Errorf("%s knows no %s failure about %q, but %v", n.Name(), class, text, list)
+}
+
+func TestCopiesOfRequestsAndAnswers(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+		central, _ := c.Start("central"), c.Start("ship1")
+		time.Sleep(time.Second)
+		for _, name := range []string{"central", "ship1"} {
+			c.Link(name).SetFault(func(stewardtest.Pub) []time.Duration { return []time.Duration{0, 0, time.Second, 3 * time.Hour} })
+		}
+		for i := range 20 {
+			want(t, central, ack.Done, central.Submit(stewardtest.Command("ship1", strconv.Itoa(i))))
+		}
+		time.Sleep(6 * time.Hour) // the last copies
+		wantRuns(t, c, numbers(20)...)
+	})
+}
+
+// Requests that are seconds late overtake each other; so do answers.
+func TestLateAndReorderedRequests(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+		central, _ := c.Start("central"), c.Start("ship1")
+		time.Sleep(time.Second)
+		n := 0
+		for _, name := range []string{"central", "ship1"} {
+			c.Link(name).SetFault(func(stewardtest.Pub) []time.Duration {
+				n++
+				return []time.Duration{time.Duration(n*7%19) * time.Second}
+			})
+		}
+		var ids []string
+		for i := range 30 {
+			ids = append(ids, central.Submit(stewardtest.Command("ship1", strconv.Itoa(i))))
+			time.Sleep(time.Second)
+		}
+		want(t, central, ack.Done, ids...)
+		wantRuns(t, c, numbers(30)...)
+	})
+}
+
+func TestEveryAnswerLostOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+		central, _ := c.Start("central"), c.Start("ship1")
+		lost := true
+		for _, name := range []string{"central", "ship1"} {
+			c.Link(name).SetFault(func(p stewardtest.Pub) []time.Duration {
+				if p.Answer() {
+					if lost = !lost; !lost {
+						return nil
+					}
+				}
+				return stewardtest.Pass()
+			})
+		}
+		for i := range 10 {
+			want(t, central, ack.Done, central.Submit(stewardtest.Command("ship1", strconv.Itoa(i))))
+		}
+		wantRuns(t, c, numbers(10)...)
+	})
+}
+
+func TestCancel(t *testing.T) {
+	cancel := func(t *testing.T, n *stewardtest.Node, id string) store.Record {
+		t.Helper()
+		r, err := n.Cancel(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	t.Run("never sent", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+			central := c.Start("central")
+			ids := commands(central, 2)
+			time.Sleep(time.Minute)
+			if r := cancel(t, central, ids[0]); r.Outcome != ack.Cancelled {
+				t.Errorf("it is %s %s: nobody can have it", r.State, r.Outcome)
+			}
+			c.Start("ship1")
+			want(t, central, ack.Done, ids[1])
+			wantRuns(t, c, "1")
+		})
+	})
+	t.Run("sent, and late", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+			central, _ := c.Start("central"), c.Start("ship1")
+			want(t, central, ack.Done, commands(central, 1)...)
+			c.Link("central").SetFault(func(stewardtest.Pub) []time.Duration { return []time.Duration{2 * time.Hour} })
+			id := central.Submit(stewardtest.Command("ship1", "late"))
+			time.Sleep(time.Minute)
+			if r := cancel(t, central, id); r.State != store.Cancelling {
+				t.Errorf("it is %s %s: an attempt is on its way", r.State, r.Outcome)
+			}
+			c.Link("central").SetFault(nil)
+			want(t, central, ack.Cancelled, id)
+			time.Sleep(3 * time.Hour)
+			wantRuns(t, c, "0") // the late copies came, and did nothing
+		})
+	})
+	t.Run("accepted, not started", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+			central, _ := c.Start("central"), c.Start("ship1")
+			first := central.Submit(stewardtest.Command("ship1", "first", "1h"))
+			second := central.Submit(stewardtest.Command("ship1", "second"))
+			time.Sleep(time.Minute)
+			cancel(t, central, second)
+			want(t, central, ack.Cancelled, second)
+			want(t, central, ack.Timeout, central.Submit(&message.Message{ToNode: "ship1", Kind: subject.CommandACK, Method: "CLICommand", Data: []string{"/bin/sleep", "3600"}, MethodTimeout: time.Millisecond}))
+			want(t, central, ack.Done, first)
+			wantRuns(t, c, "first")
+		})
+	})
+	t.Run("too late", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+			central, _ := c.Start("central"), c.Start("ship1")
+			id := central.Submit(stewardtest.Command("ship1", "runs", "1m"))
+			time.Sleep(time.Second)
+			cancel(t, central, id)
+			want(t, central, ack.Done, id)
+		})
+	})
+}
+
+// What was sent and had no answer is unknown when its lifetime ends, and the
+// truth that comes later refines that.
+func TestExpiryTellsTheTruth(t *testing.T) {
+	expiring := func(data string) *message.Message {
+		m := stewardtest.Command("ship1", data)
+		m.Expires = time.Now().Add(time.Minute)
+		return m
+	}
+	t.Run("never sent", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+			central := c.Start("central")
+			id := central.Submit(expiring("x"))
+			want(t, central, ack.Expired, id)
+			c.Start("ship1")
+			time.Sleep(time.Hour)
+			wantRuns(t, c)
+		})
+	})
+	t.Run("it ran", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+			central, _ := c.Start("central"), c.Start("ship1")
+			want(t, central, ack.Done, commands(central, 1)...)
+			c.Link("ship1").SetFault(func(stewardtest.Pub) []time.Duration { return nil })
+			id := central.Submit(expiring("x"))
+			want(t, central, ack.Unknown, id)
+			c.Link("ship1").SetFault(nil)
+			time.Sleep(time.Hour)
+			want(t, central, ack.Done, id)
+			wantRuns(t, c, "0", "x")
+		})
+	})
+	t.Run("it never came", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+			central, _ := c.Start("central"), c.Start("ship1")
+			want(t, central, ack.Done, commands(central, 1)...)
+			c.Link("central").SetFault(func(stewardtest.Pub) []time.Duration { return nil })
+			id := central.Submit(expiring("x"))
+			want(t, central, ack.Unknown, id)
+			c.Link("central").SetFault(nil)
+			time.Sleep(time.Hour)
+			want(t, central, ack.Expired, id)
+			wantRuns(t, c, "0")
+		})
+	})
+	t.Run("in the inbox", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+			central, _ := c.Start("central"), c.Start("ship1")
+			first := central.Submit(stewardtest.Command("ship1", "first", "9m"))
+			second := central.Submit(expiring("second"))
+			want(t, central, ack.Done, first)
+			want(t, central, ack.Expired, second)
+			wantRuns(t, c, "first")
+		})
+	})
+}
+
+func TestReceiverJournalLost(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+		central, ship := c.Start("central"), c.Start("ship1")
+		want(t, central, ack.Done, commands(central, 3)...)
+		c.Link("ship1").SetFault(func(stewardtest.Pub) []time.Duration { return nil })
+		sent := central.Submit(stewardtest.Command("ship1", "sent"))
+		rerun := stewardtest.Command("ship1", "again")
+		rerun.OnUnknown = message.Rerun
+		again := central.Submit(rerun)
+		time.Sleep(time.Minute)
+		ship.Stop()
+		c.SetJournal("ship1", nil)
+		c.Link("ship1").SetFault(nil)
+		fresh := central.Submit(stewardtest.Command("ship1", "fresh"))
+		c.Start("ship1")
+		want(t, central, ack.Unknown, sent)
+		want(t, central, ack.Done, again, fresh)
+		if n := len(slices.DeleteFunc(c.Runs(), func(r stewardtest.Run) bool { return r.Data != "sent" })); n != 1 {
+			t.Errorf("what was sent once ran %d times", n)
+		}
+		wantFailure(t, central, errorkernel.Identity, "another journal")
+	})
+}
+
+func TestReceiverJournalRestored(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+		central, ship := c.Start("central"), c.Start("ship1")
+		first := central.Submit(stewardtest.Command("ship1", "0", "1m"))
+		second := central.Submit(stewardtest.Command("ship1", "1"))
+		time.Sleep(time.Second)
+		synctest.Wait()
+		old := c.Journal("ship1") // 0 runs, 1 waits
+		want(t, central, ack.Done, first, second)
+		want(t, central, ack.Done, central.Submit(stewardtest.Command("ship1", "2")))
+		ship.Stop()
+		c.SetJournal("ship1", old)
+		c.Start("ship1")
+		want(t, central, ack.Done, central.Submit(stewardtest.Command("ship1", "3")))
+		time.Sleep(time.Hour)
+		want(t, central, ack.Done, first, second) // nothing refines what is known
+		for _, data := range []string{"0", "2", "3"} {
+			if n := len(slices.DeleteFunc(c.Runs(), func(r stewardtest.Run) bool { return r.Data != data })); n != 1 {
+				t.Errorf("%s ran %d times", data, n)
+			}
+		}
+		wantFailure(t, central, errorkernel.Identity, "lost the history")
+	})
+}
+
+func TestSenderJournalRestored(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+		central, _ := c.Start("central"), c.Start("ship1")
+		want(t, central, ack.Done, commands(central, 1)...)
+		synctest.Wait()
+		old := c.Journal("central")
+		want(t, central, ack.Done, central.Submit(stewardtest.Command("ship1", "forgotten")))
+		central.Stop()
+		c.SetJournal("central", old)
+		central = c.Start("central")
+		fresh := central.Submit(stewardtest.Command("ship1", "fresh"))
+		want(t, central, ack.Done, fresh)
+		wantRuns(t, c, "0", "forgotten", "fresh")
+	})
+}
+
+func TestSenderJournalLost(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+		central, _ := c.Start("central"), c.Start("ship1")
+		want(t, central, ack.Done, commands(central, 2)...)
+		central.Stop()
+		c.SetJournal("central", nil)
+		central = c.Start("central")
+		want(t, central, ack.Done, central.Submit(stewardtest.Command("ship1", "fresh")))
+		wantRuns(t, c, "0", "1", "fresh")
+	})
+}
+
+// A copy of the sender's journal that waits may have been delivered by the original.
+func TestSenderRestoredWithMessagesWaiting(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+		central := c.Start("central")
+		ids := commands(central, 2)
+		synctest.Wait()
+		old := c.Journal("central")
+		c.Start("ship1")
+		want(t, central, ack.Done, ids...)
+		central.Stop()
+		c.SetJournal("central", old)
+		central = c.Start("central")
+		want(t, central, ack.Done, central.Submit(stewardtest.Command("ship1", "fresh")))
+		for _, id := range ids {
+			if got, why := central.Outcome(id, 30*day); got != ack.Unknown && got != ack.Done {
+				t.Errorf("it is %s (%s), and ran", got, why)
+			}
+		}
+		for _, data := range []string{"0", "1"} {
+			if n := len(slices.DeleteFunc(c.Runs(), func(r stewardtest.Run) bool { return r.Data != data })); n != 1 {
+				t.Errorf("%s ran %d times", data, n)
+			}
+		}
+	})
+}
+
+func TestCrashWhileItRuns(t *testing.T) {
+	for name, rerun := range map[string]message.OnUnknown{"report": "", "rerun": message.Rerun} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+				central, ship := c.Start("central"), c.Start("ship1")
+				m := stewardtest.Command("ship1", "x", "1m")
+				m.OnUnknown = rerun
+				id := central.Submit(m)
+				time.Sleep(30 * time.Second)
+				ship.Crash()
+				c.Start("ship1")
+				if rerun == message.Rerun {
+					want(t, central, ack.Done, id)
+					wantRuns(t, c, "x", "x")
+					return
+				}
+				want(t, central, ack.Unknown, id)
+				wantRuns(t, c, "x")
+			})
+		})
+	}
+}
+
+// A clean stop that has no more time for a run says that nobody knows.
+func TestStopWhileItRuns(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+		central, ship := c.Start("central"), c.Start("ship1")
+		id := central.Submit(stewardtest.Command("ship1", "x", "1h"))
+		time.Sleep(time.Minute)
+		ship.Stop()
+		c.Start("ship1")
+		want(t, central, ack.Unknown, id)
+		wantRuns(t, c, "x")
+	})
+}
+
+func TestFullInboxKeepsOrder(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+		central := c.Start("central")
+		c.Start("ship1", func(cfg *steward.Config) { cfg.InboxLimit = 3 })
+		var ids []string
+		for i := range 20 {
+			ids = append(ids, central.Submit(stewardtest.Command("ship1", strconv.Itoa(i), "10s")))
+		}
+		want(t, central, ack.Done, ids...)
+		wantRuns(t, c, numbers(20)...)
+	})
+}
+
+// A refusal is told to who sent it, and to the error kernels of both.
+func TestRefusals(t *testing.T) {
+	for name, x := range map[string]struct {
+		m      *message.Message
+		reason string
+	}{
+		"no such method": {&message.Message{ToNode: "ship1", Kind: subject.CommandACK, Method: "Fly", Data: []string{"x"}}, "has no method Fly"},
+		"wrong kind":     {&message.Message{ToNode: "ship1", Kind: subject.EventACK, Method: "Special", Data: []string{"x"}}, "does not take kind EventACK"},
+		"not allowed":    {stewardtest.Command("ship1", "x"), "does not take Job from central"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+				central := c.Start("central")
+				c.Handle("ship1", process.Method{Name: "Special", Kinds: []subject.Kind{subject.CommandACK}, Handler: process.HandlerFunc(func(context.Context, *message.Message) message.Result { return message.Result{} })})
+				ship := c.Start("ship1", func(cfg *steward.Config) { cfg.Allow = map[string][]string{"Job": {"ship2"}} })
+				c.Link("ship1").SetFault(loseFirstAnswers(2)) // the refusal must be repeated word for word
+				id := central.Submit(x.m)
+				got, why := central.Outcome(id, day)
+				if got != ack.RejectedEnd || !strings.Contains(why, x.reason) {
+					t.Errorf("it is %s (%s)", got, why)
+				}
+				wantRuns(t, c)
+				wantFailure(t, central, errorkernel.Rejection, x.reason)
+				wantFailure(t, ship, errorkernel.Rejection, x.reason)
+			})
+		})
+	}
+}
+
+func loseFirstAnswers(n int) stewardtest.Fault {
+	return func(p stewardtest.Pub) []time.Duration {
+		if p.Answer() && n > 0 {
+			n--
+			return nil
+		}
+		return stewardtest.Pass()
+	}
+}
+
+func TestKindsWithoutAck(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+		central, _ := c.Start("central"), c.Start("ship1")
+		time.Sleep(time.Second)
+		id := central.Submit(&message.Message{ToNode: "ship1", Kind: subject.CommandNACK, Method: "CLICommand", Data: []string{"true"}})
+		want(t, central, ack.Sent, id)
+		nobody := central.Submit(&message.Message{ToNode: "ship9", Kind: subject.CommandNACK, Method: "CLICommand", Data: []string{"true"}})
+		want(t, central, ack.Sent, nobody)
+	})
+}
+
+// Two nodes of one name on one broker: the second journal is never taken for the
+// first, no command runs twice, and operators hear of it.
+func TestTwins(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+		central := c.Start("central")
+		c.Start("ship1")
+		want(t, central, ack.Done, commands(central, 3)...)
+		two := c.StartAt("twin", "ship1")
+		ids := []string{}
+		for i := 3; i < 20; i++ {
+			ids = append(ids, central.Submit(stewardtest.Command("ship1", strconv.Itoa(i))))
+			time.Sleep(time.Minute)
+		}
+		two.Stop()
+		for _, id := range ids {
+			if got, why := central.Outcome(id, 7*day); got != ack.Done && got != ack.Unknown {
+				t.Errorf("it is %s (%s)", got, why)
+			}
+		}
+		seen := map[string]int{}
+		for _, r := range c.Runs() {
+			if seen[r.ID]++; seen[r.ID] > 1 {
+				t.Errorf("%s ran twice", r.Data)
+			}
+		}
+		wantFailure(t, central, errorkernel.Identity, "two nodes bear that name")
+	})
+}
