@@ -58,10 +58,10 @@ type Config struct {
 	HTTP         method.HTTPConfig
 	Text         method.TextConfig
 
-	Headless bool   // no local API and no inmsg.txt: for a program that embeds the node
-	Metrics  string // address of /metrics, /healthz and /readyz; none if empty
-	Insecure bool   // allow a broker and metrics off loopback, open to everybody
-	Version  string
+	Headless bool          // no local API and no inmsg.txt: for a program that embeds the node
+	Metrics  string        // address of /metrics, /healthz and /readyz; none if empty
+	Insecure bool          // allow a broker and metrics off loopback, open to everybody
+	Version  string        // told to other nodes; "dev" if empty
 	Log      *slog.Logger  // nil: quiet
 	Options  []nats.Option // the last word on the connection: credentials, or a server in process
 }
@@ -133,6 +133,9 @@ func New(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
+	if n.msgs, err = openMessageLog(cfg.Dir); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
 	for _, p := range peers {
 		n.peers[p.Name] = p
 	}
@@ -155,6 +158,9 @@ func withDefaults(cfg Config) Config {
 	}
 	if cfg.Prefix == "" {
 		cfg.Prefix = subject.Prefix
+	}
+	if cfg.Version == "" {
+		cfg.Version = "dev"
 	}
 	if cfg.Idle == 0 {
 		cfg.Idle = time.Minute
@@ -186,8 +192,8 @@ func (n *Node) Handle(m process.Method) error {
 // Name is the node's.
 func (n *Node) Name() string { return n.cfg.Name }
 
-// Close releases the journal of a node that is not run.
-func (n *Node) Close() error { return n.db.Close() }
+// Close releases the files of a node that is not run.
+func (n *Node) Close() error { return errors.Join(n.msgs.Close(), n.db.Close()) }
 
 // Run delivers, receives and handles messages until ctx ends; what runs then may
 // end within the grace, and the rest stays in the journal. It returns nil after a
@@ -196,9 +202,6 @@ func (n *Node) Close() error { return n.db.Close() }
 func (n *Node) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, n.db.Close()) }()
 	defer n.halt(process.ErrStopping)
-	if n.msgs, err = openMessageLog(n.cfg.Dir); err != nil {
-		return err
-	}
 	defer func() { err = errors.Join(err, n.msgs.Close()) }()
 	if err := n.connect(); err != nil {
 		return err

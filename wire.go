@@ -104,12 +104,13 @@ func (n *Node) connected(on bool, err error) {
 		return
 	}
 	n.log.Info("connected to broker")
-	n.wakeAll("")
+	n.wakeAll("", uuid.Nil)
 	n.greet()
 }
 
-// wakeAll ends the pauses of publishers to node, or to all.
-func (n *Node) wakeAll(node string) {
+// wakeAll ends the pauses of publishers to node, whose journal is known if it is
+// not Nil, or to all.
+func (n *Node) wakeAll(node string, journal uuid.UUID) {
 	var found []*process.Publisher
 	n.mu.Lock()
 	for name, p := range n.publishers {
@@ -119,7 +120,7 @@ func (n *Node) wakeAll(node string) {
 	}
 	n.mu.Unlock()
 	for _, p := range found {
-		p.Hello()
+		p.Hello(journal)
 	}
 }
 
@@ -293,6 +294,9 @@ func (n *Node) hear(r transport.Received) {
 // helloMessage notes who is there, and wakes what waits for it.
 func (n *Node) helloMessage(m *message.Message) {
 	h, err := method.DecodeHello(m.Data)
+	if err != nil {
+		n.log.Debug("a hello that cannot be read", "from", m.FromNode, "err", err)
+	}
 	if err != nil || m.FromNode == n.cfg.Name {
 		return
 	}
@@ -318,7 +322,7 @@ func (n *Node) helloMessage(m *message.Message) {
 	if err := n.db.PutPeer(p); err != nil {
 		n.log.Warn("a peer was not kept", "peer", p.Name, "err", err)
 	}
-	n.wakeAll(p.Name)
+	n.wakeAll(p.Name, p.StoreID)
 }
 
 const maxPeers = 100_000

@@ -17,8 +17,9 @@ var ErrStopping = errors.New("node is stopping")
 // Handler does what a method is for. It returns how that went; a command that
 // failed is a Result with that outcome, not an error of the road. ctx ends at
 // the message's run limit or when the node stops: if it is the node that stops
-// (context.Cause is ErrStopping), whatever is returned counts as interrupted.
-// A panic becomes the outcome failed, with the stack, and ends the process.
+// (context.Cause is ErrStopping), only Done still counts, and all else is
+// interrupted. A panic becomes the outcome failed, with the stack, and ends the
+// process.
 type Handler interface {
 	Handle(ctx context.Context, m *message.Message) message.Result
 }

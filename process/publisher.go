@@ -68,6 +68,7 @@ type Publisher struct {
 	mu       sync.Mutex
 	attempts map[message.Place]int
 	lastErr  string
+	heard    uuid.UUID // the receiver's journal, by its last hello; Nil: as far as is known it is the one that was met
 }
 
 // NewPublisher makes p, whose fields are set, ready to Run.
@@ -80,9 +81,16 @@ func NewPublisher(p *Publisher) *Publisher {
 // Wake tells that the outbox has grown. It never blocks.
 func (p *Publisher) Wake() { signal(p.wake) }
 
-// Hello tells that the receiver was heard of: there is no need to wait. It
-// never blocks.
-func (p *Publisher) Hello() { signal(p.hello) }
+// Hello tells that the receiver was heard of, and which journal it has (Nil: it
+// did not say): there is no need to wait. It never blocks.
+func (p *Publisher) Hello(journal uuid.UUID) {
+	if journal != uuid.Nil {
+		p.mu.Lock()
+		p.heard = journal
+		p.mu.Unlock()
+	}
+	signal(p.hello)
+}
 
 func signal(c chan struct{}) {
 	select {
@@ -234,7 +242,7 @@ func (p *Publisher) send(ctx context.Context, entries []store.Entry) error {
 		return p.publish(ctx, entries, payload, contentType)
 	}
 	road := p.Store.RoadOf(p.Subject)
-	if road.Store == uuid.Nil { // ask who is there first: a batch must say who it is for
+	if p.stranger(road.Store) { // ask who is there first: a batch must say who it is for
 		payload = nil
 	}
 	before := p.Store.Attempting(p.Subject, last)
@@ -246,6 +254,14 @@ func (p *Publisher) send(ctx context.Context, entries []store.Entry) error {
 		return err
 	}
 	return p.take(entries, reply, payload == nil)
+}
+
+// stranger reports whether journal is not the one that will answer, as far as is
+// known. What is sent to a wrong one may end as unknown; a question costs nothing.
+func (p *Publisher) stranger(journal uuid.UUID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return journal == uuid.Nil || p.heard != uuid.Nil && p.heard != journal
 }
 
 // publish is for kinds that want no ack: what the broker has, was sent.
@@ -356,6 +372,9 @@ func (p *Publisher) meet(id uuid.UUID) error {
 		return fmt.Errorf("meet %s: %w", p.Subject.Node, err)
 	}
 	p.after = message.Place{}
+	p.mu.Lock()
+	p.heard = uuid.Nil
+	p.mu.Unlock()
 	p.settled(ended)
 	if known == uuid.Nil || known == id {
 		return nil

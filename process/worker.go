@@ -161,6 +161,10 @@ func (w *Worker) verdict(k store.Work, now time.Time) (ack.Outcome, string) {
 	case before && w.Copied:
 		return ack.Unknown, fmt.Sprintf("the journal of %s was found to be a copy; what waited in it may have run elsewhere", w.Node)
 	}
+	return expired(k, now)
+}
+
+func expired(k store.Work, now time.Time) (ack.Outcome, string) {
 	if !k.Message.Expires.IsZero() && now.After(k.Message.Expires) && k.Started.IsZero() {
 		return ack.Expired, "its lifetime ended before it was started"
 	}
@@ -181,6 +185,9 @@ func (w *Worker) oneByOne(ctx context.Context, work []store.Work) error {
 }
 
 func (w *Worker) single(k store.Work) error {
+	if outcome, why := expired(k, time.Now()); outcome != "" { // while it waited for its turn
+		return w.end(k, message.Result{Outcome: outcome, Error: why, EndedAt: time.Now()})
+	}
 	if !w.Method.Repeatable {
 		gone, err := w.Store.Started(w.Lane, k.Place)
 		if err != nil {
@@ -192,9 +199,18 @@ func (w *Worker) single(k store.Work) error {
 		k.Runs++
 	}
 	r := w.run(k)
-	if w.Method.Repeatable && errors.Is(context.Cause(w.Stop), ErrStopping) && w.Stop.Err() != nil {
-		return nil // it stays in the inbox, and runs again
+	if w.Stop.Err() != nil && r.Outcome != ack.Done { // whatever it says, it is the node that ended it
+		if w.Method.Repeatable || k.Message.OnUnknown == message.Rerun {
+			return nil // it stays in the inbox, and runs again
+		}
+		if r.Outcome != ack.Unknown {
+			r.Outcome, r.Error = ack.Unknown, fmt.Sprintf("interrupted: %v (its handler: %s)", ErrStopping, r.Error)
+		}
 	}
+	return w.end(k, r)
+}
+
+func (w *Worker) end(k store.Work, r message.Result) error {
 	return w.finish([]store.Finished{{Work: k, Result: r, Replies: replies(w.Store, w.Method, k.Message, r)}}, nil)
 }
 

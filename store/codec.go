@@ -222,25 +222,28 @@ func decodeSlot(key, v []byte) (s slot, err error) {
 	return s, nil
 }
 
-// road is what a sender keeps of a subject: up to where the receiver decided,
-// and which receiver store that was.
+// road is what a sender keeps of a subject: up to where nothing is left to send,
+// up to where the receiver said so, and which receiver store that was.
 type road struct {
-	acked message.Place
-	store uuid.UUID
+	acked   message.Place
+	settled message.Place
+	store   uuid.UUID
 }
 
-func (r road) encode(key []byte) []byte { return seal(key, append(placeKey(r.acked), r.store[:]...)) }
+func (r road) encode(key []byte) []byte {
+	return seal(key, append(appendPlace(placeKey(r.acked), r.settled), r.store[:]...))
+}
 
 func decodeRoad(key, v []byte) (r road, err error) {
 	p, err := unseal(bucketRoads, key, v)
-	if err == nil && len(p) != placeLen+16 {
+	if err == nil && len(p) != 2*placeLen+16 {
 		err = fmt.Errorf("%w: subject %s has %d bytes", ErrCorrupt, key, len(p))
 	}
 	if err != nil {
 		return r, err
 	}
-	r.acked = readPlace(p)
-	copy(r.store[:], p[placeLen:])
+	r.acked, r.settled = readPlace(p), readPlace(p[placeLen:])
+	copy(r.store[:], p[2*placeLen:])
 	return r, nil
 }
 

@@ -296,7 +296,7 @@ func (db *DB) countOutbox(tx *bolt.Tx) error {
 			if err != nil {
 				return err
 			}
-			o.acked, o.store = r.acked, r.store
+			o.acked, o.settled, o.store = r.acked, r.settled, r.store
 		}
 		return out.Bucket(name).ForEach(func(k, v []byte) error {
 			s, err := decodeSlot(k, v)

@@ -77,7 +77,7 @@ func (db *DB) putOut(tx *bolt.Tx, ms []*message.Message, events [][]byte, byFile
 
 func slotOf(m *message.Message, byFile bool) slot {
 	return slot{
-		id: m.ID, rerun: m.OnUnknown == message.Rerun, command: m.Kind.Command(), noAck: !m.Kind.Acked(),
+		id: m.ID, rerun: m.OnUnknown == message.Rerun || m.Method == message.MethodResult, command: m.Kind.Command(), noAck: !m.Kind.Acked(),
 		expires: m.Expires, ackTimeout: m.AckTimeout, retries: uint32(m.Retries), byFile: byFile,
 	}
 }
@@ -190,7 +190,7 @@ func (db *DB) RoadOf(s subject.Subject) Road {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	o := db.stat(s.String())
-	return Road{o.store, o.acked}
+	return Road{o.store, o.settled}
 }
 
 // Attempting tells that messages of s up to p may have been sent from now on.
@@ -239,17 +239,22 @@ type Settled struct {
 // says that the commit may wait for company; then nothing is returned and done
 // (which may be nil) is called with what ended, on the writer's goroutine.
 func (db *DB) Acked(s subject.Subject, answers []Answer, patient bool, done func([]Settled)) error {
+	return db.answers(s, answers, patient, done, false)
+}
+
+// answers is Acked; local says that it is this node, not the receiver, that decided.
+func (db *DB) answers(s subject.Subject, answers []Answer, patient bool, done func([]Settled), local bool) error {
 	name := s.String()
 	var t tally
-	var last message.Place
+	var r road
 	run := func(tx *bolt.Tx) error {
-		t, last = tally{}, message.Place{}
+		t = tally{}
 		queue := tx.Bucket(bucketOutbox).Bucket([]byte(name))
 		if queue == nil {
 			return nil
 		}
-		r, err := getRoad(tx, name)
-		if err != nil {
+		var err error
+		if r, err = getRoad(tx, name); err != nil {
 			return err
 		}
 		for _, a := range answers {
@@ -259,13 +264,15 @@ func (db *DB) Acked(s subject.Subject, answers []Answer, patient bool, done func
 			if a.Place.Compare(r.acked) > 0 {
 				r.acked = a.Place
 			}
+			if a.Place.Compare(r.settled) > 0 && !local {
+				r.settled = a.Place
+			}
 		}
-		last = r.acked
 		return tx.Bucket(bucketRoads).Put([]byte(name), r.encode([]byte(name)))
 	}
 	then := func() {
 		db.mu.Lock()
-		db.advance(name, last, t)
+		db.advance(name, r, t)
 		db.mu.Unlock()
 		db.changed(t.ids)
 		if done != nil {
@@ -301,7 +308,7 @@ type goneEntry struct {
 }
 
 // advance applies a tally and a new mark to the numbers; mu is held.
-func (db *DB) advance(name string, last message.Place, t tally) {
+func (db *DB) advance(name string, r road, t tally) {
 	o := db.stat(name)
 	db.subtract(t)
 	for _, k := range t.kept {
@@ -314,8 +321,11 @@ func (db *DB) advance(name string, last message.Place, t tally) {
 			o.awaiting++
 		}
 	}
-	if last.Compare(o.acked) > 0 {
-		o.acked = last
+	if r.acked.Compare(o.acked) > 0 {
+		o.acked = r.acked
+	}
+	if r.settled.Compare(o.settled) > 0 {
+		o.settled = r.settled
 	}
 }
 
@@ -522,13 +532,13 @@ func (db *DB) Met(s subject.Subject, store uuid.UUID) ([]Settled, error) {
 				return err
 			}
 		}
-		r.store = store
+		r.store, r.settled = store, message.Place{}
 		return tx.Bucket(bucketRoads).Put([]byte(name), r.encode([]byte(name)))
 	}, func() {
 		db.mu.Lock()
 		db.subtract(t)
 		o := db.stat(name)
-		o.store = store
+		o.store, o.settled = store, r.settled
 		if r.acked != o.acked { // reruns go out once more
 			o.acked = r.acked
 			o.waiting, o.awaiting = o.waiting+o.awaiting, 0
@@ -696,8 +706,8 @@ func (db *DB) Lost(s subject.Subject, places []message.Place, reason string) ([]
 // Refuse ends a message as rejected by its own node: it can never be sent.
 func (db *DB) Refuse(s subject.Subject, e Entry, reason string) ([]Settled, error) {
 	var ended []Settled
-	err := db.Acked(s, []Answer{{ID: e.ID, Place: e.Place, Ack: ack.Ack{Verdict: ack.Rejected, Reason: reason}}}, false,
-		func(list []Settled) { ended = list })
+	err := db.answers(s, []Answer{{ID: e.ID, Place: e.Place, Ack: ack.Ack{Verdict: ack.Rejected, Reason: reason}}}, false,
+		func(list []Settled) { ended = list }, true)
 	return ended, err
 }
 

@@ -98,6 +98,7 @@ type DB struct {
 // outStat is what the store remembers of a subject between transactions.
 type outStat struct {
 	acked     message.Place // durable
+	settled   message.Place // of it, what the receiver store acked
 	store     uuid.UUID     // receiver store that acked it
 	attempted message.Place // highest place that may have been sent since Open
 	waiting   int           // beyond acked
