@@ -44,7 +44,7 @@ func (w *wireTo) set(down bool) {
 	defer w.mu.Unlock()
 	if w.down = down; down {
 		for _, c := range w.conns {
-			c.Close()
+			_ = c.Close()
 		}
 		w.conns = nil
 	}

@@ -23,6 +23,7 @@ import (
 // wire is the connection as processes see it: it may not be there yet.
 type wire struct{ n *Node }
 
+// Request is process.Conn's.
 func (w wire) Request(ctx context.Context, s subject.Subject, h process.Header, data []byte) ([]byte, error) {
 	c := w.n.conn.Load()
 	if c == nil {
@@ -32,6 +33,7 @@ func (w wire) Request(ctx context.Context, s subject.Subject, h process.Header, 
 	return b, lost(err)
 }
 
+// Publish is process.Conn's.
 func (w wire) Publish(ctx context.Context, s subject.Subject, h process.Header, data []byte) error {
 	c := w.n.conn.Load()
 	if c == nil {
@@ -40,6 +42,7 @@ func (w wire) Publish(ctx context.Context, s subject.Subject, h process.Header, 
 	return lost(c.Publish(ctx, s.String(), h, data))
 }
 
+// MaxPayload is process.Conn's.
 func (w wire) MaxPayload() int {
 	if c := w.n.conn.Load(); c != nil {
 		return c.MaxPayload()

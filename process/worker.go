@@ -175,7 +175,7 @@ func expired(k store.Work, now time.Time) (ack.Outcome, string) {
 func (w *Worker) oneByOne(ctx context.Context, work []store.Work) error {
 	for _, k := range work {
 		if ctx.Err() != nil || len(w.panics) > 0 {
-			return nil
+			return nil //nolint:nilerr // that the node stops is no error
 		}
 		if err := w.single(k); err != nil {
 			return err

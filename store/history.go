@@ -138,12 +138,12 @@ func (db *DB) record(tx *bolt.Tx, id uuid.UUID, b body) (r Record, err error) {
 }
 
 // record is what st and m together say.
-func (st status) record(m *message.Message) Record {
+func (s status) record(m *message.Message) Record {
 	r := Record{
 		ID: m.ID.String(), FromNode: m.FromNode, ToNode: m.ToNode, Kind: m.Kind, Method: m.Method, Data: m.Data,
-		Labels: m.Labels, Seq: m.Place.Seq, Epoch: m.Place.Epoch.String(), State: cmp.Or(st.state, Waiting), Outcome: st.outcome,
-		Reason: st.reason, Attempts: int(st.attempts), AcceptedAt: m.Time, DeliveredAt: st.delivered, StartedAt: st.started,
-		FinishedAt: st.finished, EndedAt: st.ended, ExpiresAt: m.Expires, Message: m,
+		Labels: m.Labels, Seq: m.Place.Seq, Epoch: m.Place.Epoch.String(), State: cmp.Or(s.state, Waiting), Outcome: s.outcome,
+		Reason: s.reason, Attempts: int(s.attempts), AcceptedAt: m.Time, DeliveredAt: s.delivered, StartedAt: s.started,
+		FinishedAt: s.finished, EndedAt: s.ended, ExpiresAt: m.Expires, Message: m,
 	}
 	if m.CausationID != uuid.Nil {
 		r.CausationID = m.CausationID.String()

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/subject"
@@ -78,7 +79,7 @@ func openFile(path string) (b *bolt.DB, err error) {
 		b, err = bolt.Open(path, 0o600, boltOptions())
 		return err
 	})
-	if errors.Is(err, bolt.ErrTimeout) {
+	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, ErrLocked
 	}
 	if err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, os.ErrPermission) {
@@ -362,7 +363,7 @@ func preread(path string) error {
 		return b.View(readAll)
 	})
 	switch {
-	case errors.Is(err, bolt.ErrTimeout):
+	case errors.Is(err, bolterrors.ErrTimeout):
 		return ErrLocked
 	case err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, os.ErrPermission):
 		err = fmt.Errorf("%w: %w", ErrCorrupt, err)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/uuid"
 	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/steward-bus/steward/message"
 )
@@ -216,7 +217,7 @@ func (db *DB) view(f func(tx *bolt.Tx) error) (err error) {
 		}
 	}()
 	err = db.bolt.View(f)
-	if errors.Is(err, bolt.ErrDatabaseNotOpen) {
+	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
 		return ErrClosed
 	}
 	return err

@@ -105,12 +105,12 @@ func run(rounds int, d time.Duration) error {
 	return os.WriteFile("bench.json", append(out, '\n'), 0o644)
 }
 
-func boltUpdate(dir string, d time.Duration) (float64, error) {
+func boltUpdate(dir string, d time.Duration) (v float64, err error) {
 	db, err := bolt.Open(filepath.Join(dir, "b.db"), 0o600, nil)
 	if err != nil {
 		return 0, err
 	}
-	defer db.Close()
+	defer func() { err = errors.Join(err, db.Close()) }()
 	var took []time.Duration
 	value := make([]byte, size)
 	for i, end := 0, time.Now().Add(d); time.Now().Before(end); i++ {

@@ -74,7 +74,7 @@ func (w *watcher) take() bool {
 	select {
 	case e := <-w.w.Events:
 		w.note(e)
-	case <-w.w.Errors:
+	case <-w.w.Errors: //nolint:errcheck // which one does not matter
 		w.names = true // the queue ran over
 	default:
 		return false
@@ -103,7 +103,7 @@ func (w *watcher) wait(ctx context.Context, d time.Duration) {
 			return
 		case e := <-events:
 			w.note(e)
-		case <-errs:
+		case <-errs: //nolint:errcheck // which one does not matter
 			w.names = true
 		}
 		if d > gather {

@@ -54,7 +54,7 @@ func (t *taker) work(ctx context.Context, c claim) error {
 	if strings.HasSuffix(c.name, doneSuffix) {
 		return t.forget(ctx, c)
 	}
-	f, fi, err := openRegular(c.path())
+	f, _, err := openRegular(c.path())
 	if err != nil {
 		return t.unopened(c.path(), err)
 	}
@@ -62,7 +62,8 @@ func (t *taker) work(ctx context.Context, c claim) error {
 	hold := lease(f)
 	defer release(f, hold)
 	// The size counts from here on: under the lease it cannot change.
-	if fi, err = f.Stat(); err != nil {
+	fi, err := f.Stat()
+	if err != nil {
 		return err
 	}
 	_, still := t.watched(c.path(), fi)

@@ -70,7 +70,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 	}
 	n := t.watch()
 	if n != nil {
-		defer n.Close()
+		defer func() { _ = n.Close() }() // it ends with the process at the latest
 	}
 	backoff, quick := t.poll, time.Millisecond
 	for failing := false; ctx.Err() == nil; {
@@ -196,7 +196,7 @@ func (t *taker) wait(ctx context.Context, n *fsnotify.Watcher, d time.Duration) 
 			return
 		case <-timer.C:
 			return
-		case <-errs: // events were lost: look
+		case <-errs: //nolint:errcheck // events were lost: look
 			return
 		case e := <-events:
 			// The journal and the logs live in the same folder and stir all the time.

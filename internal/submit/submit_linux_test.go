@@ -140,7 +140,7 @@ func (b *bench) wants(want ...string) {
 }
 
 func (b *bench) files() (names []string) {
-	filepath.WalkDir(b.dir, func(p string, d os.DirEntry, err error) error {
+	_ = filepath.WalkDir(b.dir, func(p string, d os.DirEntry, err error) error {
 		if err == nil && !d.IsDir() {
 			names = append(names, strings.TrimPrefix(p, b.dir+"/"))
 		}

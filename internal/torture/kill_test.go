@@ -1,7 +1,6 @@
 package torture
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -39,7 +38,6 @@ type member struct {
 	dir  string
 	args []string
 	cmd  *exec.Cmd
-	log  bytes.Buffer
 	done chan error
 }
 

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -40,7 +41,7 @@ func Listen(addr, name string, insecure bool) (*Broker, error) {
 	}
 	// The server ends the process when its port is taken: look first.
 	if port > 0 {
-		l, err := net.Listen("tcp", net.JoinHostPort(host, p))
+		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", net.JoinHostPort(host, p))
 		if err != nil {
 			return nil, fmt.Errorf("embedded broker: %w: stop who listens there, or choose another --listen; to join a broker use --broker", err)
 		}
