@@ -44,22 +44,27 @@ type figure struct {
 func main() {
 	rounds := flag.Int("rounds", 5, "runs of each case")
 	d := flag.Duration("d", 3*time.Second, "of each run")
+	backlog := flag.Int("backlog", 1_000_000, "messages that wait for a node that is not there")
 	flag.Parse()
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400) // as steward run does, and for all cases alike
 	}
-	if err := run(*rounds, *d); err != nil {
+	if err := run(*rounds, *d, *backlog); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(rounds int, d time.Duration) error {
+func run(rounds int, d time.Duration, backlog int) error {
 	dir, err := os.MkdirTemp(".", "bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	filled := filepath.Join(dir, "filled")
+	if err := fill(filled, backlog); err != nil {
+		return fmt.Errorf("fill the backlog: %w", err)
+	}
 	cases := []struct {
 		name, unit string
 		run        func(dir string, d time.Duration) (float64, error)
@@ -67,6 +72,7 @@ func run(rounds int, d time.Duration) error {
 		{"one bbolt Update of 512 B, p50", "µs", boltUpdate},
 		{"steward, one at a time, p50", "µs", func(dir string, d time.Duration) (float64, error) { return stewardRun(dir, d, 1, true) }},
 		{"steward, 256 in flight", "/s", func(dir string, d time.Duration) (float64, error) { return stewardRun(dir, d, 256, false) }},
+		{fmt.Sprintf("steward, 256 in flight, %d waiting", backlog), "/s", func(_ string, d time.Duration) (float64, error) { return stewardRun(filled, d, 256, false) }},
 		{"JetStream SyncAlways, 256 in flight", "/s", func(dir string, d time.Duration) (float64, error) { return jetStream(dir, d, 256) }},
 	}
 	values := make([][]float64, len(cases))
@@ -90,14 +96,30 @@ func run(rounds int, d time.Duration) error {
 	for i, c := range cases {
 		slices.Sort(values[i])
 		figures[i] = figure{c.name, c.unit, values[i][len(values[i])/2], values[i][0], values[i][len(values[i])-1]}
-		fmt.Printf("%-40s %12.0f %-3s (%.0f to %.0f)\n", c.name, figures[i].Median, c.unit, figures[i].Min, figures[i].Max)
+		fmt.Printf("%-42s %12.0f %-3s (%.0f to %.0f)\n", c.name, figures[i].Median, c.unit, figures[i].Min, figures[i].Max)
 	}
-	alone, rate := figures[1].Median/figures[0].Median, figures[2].Median/figures[3].Median
-	fmt.Printf("one at a time / bbolt Update             %12.1f     (bar: at most 5)\n", alone)
-	fmt.Printf("256 in flight / JetStream SyncAlways     %12.1f     (bar: at least 10)\n", rate)
+	more, err := processes(dir, filled)
+	if err != nil {
+		return err
+	}
+	for _, f := range more {
+		fmt.Printf("%-42s %12.0f %s\n", f.Name, f.Median, f.Unit)
+	}
+	ratios := []struct {
+		Name  string  `json:"name"`
+		Ratio float64 `json:"ratio"`
+		bar   string
+	}{
+		{"one at a time / bbolt Update", figures[1].Median / figures[0].Median, "at most 5"},
+		{"256 in flight / JetStream SyncAlways", figures[2].Median / figures[4].Median, "at least 10"},
+		{"256 in flight with the backlog / without", figures[3].Median / figures[2].Median, "at least 0.9"},
+	}
+	for _, r := range ratios {
+		fmt.Printf("%-42s %12.2f     (bar: %s)\n", r.Name, r.Ratio, r.bar)
+	}
 	out, err := json.MarshalIndent(map[string]any{
-		"time": time.Now().UTC(), "go": runtime.Version(), "cpus": runtime.NumCPU(), "rounds": rounds, "figures": figures,
-		"aloneToUpdate": alone, "rateToJetStream": rate,
+		"time": time.Now().UTC(), "go": runtime.Version(), "cpus": runtime.NumCPU(), "rounds": rounds, "backlog": backlog,
+		"figures": append(figures, more...), "ratios": ratios,
 	}, "", "  ")
 	if err != nil {
 		return err

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/steward-bus/steward"
+	"github.com/steward-bus/steward/message"
+	"github.com/steward-bus/steward/subject"
+)
+
+// fill leaves count messages waiting in the journal of central under dir, for a
+// node that is not there.
+func fill(dir string, count int) (err error) {
+	n, err := steward.New(steward.Config{Name: "central", Dir: filepath.Join(dir, "central"), Central: "central", Headless: true})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, n.Close()) }()
+	data := []string{strings.Repeat("x", size)}
+	for left := count; left > 0; {
+		ms := make([]*message.Message, min(left, 1000))
+		for i := range ms {
+			ms[i] = &message.Message{ToNode: "ship9", Kind: subject.CommandACK, Method: "Echo", Data: data}
+		}
+		if err := n.Submit(context.Background(), ms...); err != nil {
+			return err
+		}
+		left -= len(ms)
+	}
+	return nil
+}
+
+// node is a real steward process, as a user runs it.
+type node struct {
+	bin, data string
+	cmd       *exec.Cmd
+	ready     time.Duration // from its start until it answers
+}
+
+// startNode runs central on the data folder data, and waits until it answers.
+func startNode(bin, data, listen string) (*node, error) {
+	n := &node{bin: bin, data: data, cmd: exec.Command(bin, "run", "--node", "central", "--data", data, "--listen", listen, "--log-level", "error")}
+	n.cmd.Stderr = os.Stderr
+	began := time.Now()
+	if err := n.cmd.Start(); err != nil {
+		return nil, err
+	}
+	for time.Since(began) < time.Minute {
+		if exec.Command(bin, "status", "--data", data, "-o", "json").Run() == nil {
+			n.ready = time.Since(began)
+			return n, nil
+		}
+	}
+	return nil, errors.Join(fmt.Errorf("%s does not answer", data), n.stop())
+}
+
+// memory is a line of the process's status, in MB.
+func (n *node) memory(field string) (float64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", n.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(b)) {
+		if rest, ok := strings.CutPrefix(line, field+":"); ok {
+			kb, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
+			return kb / 1000, err
+		}
+	}
+	return 0, fmt.Errorf("no %s in the status of a process", field)
+}
+
+func (n *node) stop() error {
+	return errors.Join(n.cmd.Process.Signal(syscall.SIGTERM), n.cmd.Wait())
+}
+
+const settle = 5 * time.Second // after its start, a node has done what it does then
+
+// processes measures a real node: idle, and with a backlog under filled.
+func processes(dir, filled string) (list []figure, err error) {
+	bin := filepath.Join(dir, "steward")
+	if out, err := exec.Command("go", "build", "-o", bin, "./cmd/steward").CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build: %w: %s", err, out)
+	}
+	for _, x := range []struct{ data, field, name string }{
+		{filepath.Join(dir, "idle"), "VmRSS", "idle node with its broker, RSS"},
+		{filepath.Join(filled, "central"), "RssAnon", "node with the backlog, RssAnon"},
+	} {
+		n, err := startNode(bin, x.data, "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		time.Sleep(settle)
+		mb, err := n.memory(x.field)
+		if err = errors.Join(err, n.stop()); err != nil {
+			return nil, err
+		}
+		list = append(list, figure{x.name, "MB", mb, mb, mb})
+		s := n.ready.Seconds() * 1000
+		list = append(list, figure{strings.Replace(x.name, ", "+strings.TrimPrefix(x.field, "Vm"), ", ready after", 1), "ms", s, s, s})
+	}
+	return list, nil
+}
