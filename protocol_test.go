@@ -311,6 +311,72 @@ func TestReceiverJournalRestored(t *testing.T) {
 	})
 }
 
+// A backup is another file: what waited in it may have run since, and does not run.
+func TestReceiverJournalFromBackup(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+		central, ship := c.Start("central"), c.Start("ship1")
+		first := central.Submit(stewardtest.Command("ship1", "0", "1m"))
+		second := central.Submit(stewardtest.Command("ship1", "1"))
+		time.Sleep(time.Second)
+		synctest.Wait()
+		backup := c.Journal("ship1")
+		want(t, central, ack.Done, first, second)
+		ship.Stop()
+		c.ReplaceJournal("ship1", backup)
+		c.Start("ship1")
+		want(t, central, ack.Done, central.Submit(stewardtest.Command("ship1", "2")))
+		time.Sleep(time.Hour)
+		want(t, central, ack.Done, first, second)
+		wantRuns(t, c, "0", "1", "2")
+	})
+}
+
+// A receiver that lost what it had accepted says so when it is asked.
+func TestReceiverLosesWhatItAccepted(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+		central, ship := c.Start("central"), c.Start("ship1")
+		id := central.Submit(stewardtest.Command("ship1", "x", "5m"))
+		time.Sleep(time.Minute)
+		ship.Stop()
+		c.SetJournal("ship1", nil)
+		c.Start("ship1")
+		want(t, central, ack.Unknown, id)
+		wantRuns(t, c, "x")
+	})
+}
+
+// The sender is away for days, and so is the link: the result waits for both.
+func TestResultWaitsForItsSender(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+		central, _ := c.Start("central"), c.Start("ship1")
+		id := central.Submit(stewardtest.Command("ship1", "x", "5m"))
+		time.Sleep(time.Minute)
+		central.Stop()
+		c.Link("ship1").Cut()
+		time.Sleep(10 * day) // longer than a command lives
+		c.Link("ship1").Heal()
+		central = c.Start("central")
+		want(t, central, ack.Done, id)
+	})
+}
+
+// A command that kills its node is not run again for ever.
+func TestRerunHasAnEnd(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+		central, ship := c.Start("central"), c.Start("ship1")
+		m := stewardtest.Command("ship1", "x", "5m")
+		m.OnUnknown = message.Rerun
+		id := central.Submit(m)
+		for range 3 {
+			time.Sleep(time.Minute)
+			ship.Crash()
+			ship = c.Start("ship1")
+		}
+		want(t, central, ack.Unknown, id)
+		wantRuns(t, c, "x", "x", "x")
+	})
+}
+
 func TestSenderJournalRestored(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
 		central, _ := c.Start("central"), c.Start("ship1")

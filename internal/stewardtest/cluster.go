@@ -229,6 +229,16 @@ func (c *Cluster) SetJournal(name string, journal []byte) {
 	}
 }
 
+// ReplaceJournal puts journal in the place of the stopped node name's as another
+// file, as a restored backup is.
+func (c *Cluster) ReplaceJournal(name string, journal []byte) {
+	c.t.Helper()
+	path := filepath.Join(c.Dir(name), "journal.db")
+	if err := errors.Join(os.WriteFile(path+".restored", journal, 0o600), os.Rename(path+".restored", path)); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
 // Command is a command for the method Job of node to.
 func Command(to string, data ...string) *message.Message {
 	return &message.Message{ToNode: to, Kind: subject.CommandACK, Method: "Job", Data: data}
