@@ -530,6 +530,54 @@ func TestKindsWithoutAck(t *testing.T) {
 	})
 }
 
+// Both clocks step back by ten days while messages wait, with the nodes down:
+// order, marks and ids do not depend on the clock.
+func TestClocksStepBack(t *testing.T) {
+	dir := stewardtest.Folder(t)
+	var before []string
+	synctest.Test(t, func(t *testing.T) {
+		c := stewardtest.NewIn(t, dir)
+		defer c.Close()
+		time.Sleep(10 * day)
+		central, ship := c.Start("central"), c.Start("ship1")
+		want(t, central, ack.Done, commands(central, 3)...)
+		ship.Stop()
+		before = commands(central, 3)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		c := stewardtest.NewIn(t, dir)
+		defer c.Close()
+		central, _ := c.Start("central"), c.Start("ship1")
+		after := central.Submit(stewardtest.Command("ship1", "after"))
+		if after <= before[2] {
+			t.Errorf("id %s was given after %s", after, before[2])
+		}
+		want(t, central, ack.Done, append(before, after)...)
+		wantRuns(t, c, "0", "1", "2", "after")
+	})
+}
+
+// A clock that steps forward beyond a lifetime ends the message, and says that
+// it never ran.
+func TestClockStepsForward(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+		central := c.Start("central")
+		ids := commands(central, 2)
+		central.Stop()
+		time.Sleep(8 * day)
+		central = c.Start("central")
+		c.Start("ship1")
+		for _, id := range ids { // sent by an earlier life, as far as this one knows
+			if got, why := central.Outcome(id, day); got != ack.Unknown && got != ack.Expired {
+				t.Errorf("it is %s (%s)", got, why)
+			}
+		}
+		time.Sleep(day)
+		want(t, central, ack.Expired, ids...)
+		wantRuns(t, c)
+	})
+}
+
 // A program may submit before it runs the node.
 func TestSubmitBeforeRun(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {

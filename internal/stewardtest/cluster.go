@@ -50,6 +50,13 @@ type Run struct {
 // New starts a broker.
 func New(t testing.TB) *Cluster {
 	t.Helper()
+	return NewIn(t, Folder(t))
+}
+
+// NewIn is New with the folders of an earlier cluster under dir. Time begins anew
+// in each bubble: for the nodes the clock has stepped back.
+func NewIn(t testing.TB, dir string) *Cluster {
+	t.Helper()
 	s, err := server.NewServer(&server.Options{DontListen: true, NoSigs: true, NoLog: true})
 	if err != nil {
 		t.Fatal(err)
@@ -58,12 +65,12 @@ func New(t testing.TB) *Cluster {
 	if !s.ReadyForConnections(10 * time.Second) {
 		t.Fatal("broker not ready")
 	}
-	return &Cluster{Broker: s, t: t, dir: folder(t), links: map[string]*Link{}, extra: map[string][]process.Method{}}
+	return &Cluster{Broker: s, t: t, dir: dir, links: map[string]*Link{}, extra: map[string][]process.Method{}}
 }
 
-// folder is one in memory where there is such a thing: what an fsync costs is
+// Folder is one in memory where there is such a thing: what an fsync costs is
 // not what these tests ask.
-func folder(t testing.TB) string {
+func Folder(t testing.TB) string {
 	dir, err := os.MkdirTemp("/dev/shm", "steward")
 	if err != nil {
 		return t.TempDir()
