@@ -107,8 +107,8 @@ func TestLateAndReorderedRequests(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
 		central, _ := c.Start("central"), c.Start("ship1")
 		time.Sleep(time.Second)
-		n := 0
 		for _, name := range []string{"central", "ship1"} {
+			n := 0
 			c.Link(name).SetFault(func(stewardtest.Pub) []time.Duration {
 				n++
 				return []time.Duration{time.Duration(n*7%19) * time.Second}
@@ -127,8 +127,8 @@ func TestLateAndReorderedRequests(t *testing.T) {
 func TestEveryAnswerLostOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
 		central, _ := c.Start("central"), c.Start("ship1")
-		lost := true
 		for _, name := range []string{"central", "ship1"} {
+			lost := true
 			c.Link(name).SetFault(func(p stewardtest.Pub) []time.Duration {
 				if p.Answer() {
 					if lost = !lost; !lost {

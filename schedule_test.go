@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	seeds    = flag.Int("seeds", 100, "random schedules to run")
+	seeds    = flag.Int("seeds", 50, "random schedules to run")
 	fromSeed = flag.Uint64("seed", 1, "first of them; -seeds 1 -seed N replays one")
 )
 

@@ -122,6 +122,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 			continue
 		}
 		if len(entries) == 0 {
+			p.failures = 0 // what comes next has not failed yet
 			if idle, err := p.rest(ctx); idle || err != nil {
 				return err
 			}
