@@ -12,6 +12,7 @@ import (
 	"github.com/steward-bus/steward/ack"
 	"github.com/steward-bus/steward/errorkernel"
 	"github.com/steward-bus/steward/internal/api"
+	"github.com/steward-bus/steward/internal/stewardtest"
 	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/process"
 	"github.com/steward-bus/steward/store"
@@ -19,7 +20,7 @@ import (
 )
 
 // failures lists what n keeps, newest first.
-func failures(t *testing.T, n *running, f api.FailureFilter) []errorkernel.Failure {
+func failures(t *testing.T, n *stewardtest.Node, f api.FailureFilter) []errorkernel.Failure {
 	t.Helper()
 	list, err := n.Failures(t.Context(), f)
 	if err != nil {
@@ -28,8 +29,36 @@ func failures(t *testing.T, n *running, f api.FailureFilter) []errorkernel.Failu
 	return list
 }
 
+// submit accepts at n one command of method to node for each of data, all at once.
+func submit(t *testing.T, n *stewardtest.Node, to, method string, data ...string) (ids []string) {
+	t.Helper()
+	ms := make([]*message.Message, len(data))
+	for i, d := range data {
+		ms[i] = &message.Message{ToNode: to, Kind: subject.CommandACK, Method: method, Data: []string{d}}
+	}
+	if err := n.Node.Submit(t.Context(), ms...); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range ms {
+		ids = append(ids, m.ID.String())
+	}
+	return ids
+}
+
+// ended waits for the outcome of a message.
+func ended(t *testing.T, n *stewardtest.Node, id string) store.Record {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	r, err := n.Wait(ctx, id)
+	if err != nil {
+		t.Fatalf("%s is %s %s: %v", id, r.State, r.LastError, err)
+	}
+	return r
+}
+
 // status is the process called name, with the zero State where there is none.
-func status(n *running, name string) (s errorkernel.ProcessStatus) {
+func status(n *stewardtest.Node, name string) (s errorkernel.ProcessStatus) {
 	for _, p := range n.Processes() {
 		if p.Name == name {
 			s = p
@@ -58,16 +87,17 @@ func bilge(concurrent int, ran chan<- string) process.Method {
 func TestPanicOfAHandler(t *testing.T) {
 	for name, concurrent := range map[string]int{"in order": 1, "side by side": 2} {
 		t.Run(name, func(t *testing.T) {
-			inCluster(t, func(t *testing.T, c *cluster) { panics(t, c, concurrent) })
+			inBubble(t, func(t *testing.T, c *stewardtest.Cluster) { panics(t, c, concurrent) })
 		})
 	}
 }
 
-func panics(t *testing.T, c *cluster, concurrent int) {
+func panics(t *testing.T, c *stewardtest.Cluster, concurrent int) {
 	const name, on = "handle:central:steward.ship1.CommandACK.Bilge", "steward.ship1.CommandACK.Bilge"
 	ran := make(chan string, 10)
-	central := c.start(steward.Config{Name: "central"})
-	ship := c.start(steward.Config{Name: "ship1"}, bilge(concurrent, ran))
+	central := c.Start("central")
+	c.Handle("ship1", bilge(concurrent, ran))
+	ship := c.Start("ship1")
 	boom := submit(t, central, "ship1", "Bilge", "boom")[0]
 	if r := ended(t, central, boom); r.Outcome != ack.Failed || !strings.Contains(r.Reason, "the pump is dry") {
 		t.Fatalf("%s: %s", r.Outcome, r.Reason)
@@ -83,7 +113,7 @@ func panics(t *testing.T, c *cluster, concurrent int) {
 		t.Errorf("it came back after %s", took)
 	}
 	time.Sleep(time.Second)
-	for at, n := range map[string]*running{"ship1": ship, "central": central} {
+	for at, n := range map[string]*stewardtest.Node{"ship1": ship, "central": central} {
 		f := failures(t, n, api.FailureFilter{Class: errorkernel.Handler, Node: "ship1"})
 		if len(f) != 1 || f[0].Severity != errorkernel.Error || f[0].Process != name || f[0].Subject != on || f[0].Message != boom ||
 			f[0].Action != errorkernel.Restart || f[0].Count != 1 || !strings.Contains(f[0].Cause, "failures_test.go") {
@@ -129,10 +159,10 @@ func panics(t *testing.T, c *cluster, concurrent int) {
 
 // Thousands of failures travel as a few messages that carry the whole count.
 func TestStormOfFailures(t *testing.T) {
-	inCluster(t, func(t *testing.T, c *cluster) {
+	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
 		const count = 3000
-		central := c.start(steward.Config{Name: "central"})
-		ship := c.start(steward.Config{Name: "ship1"})
+		central := c.Start("central")
+		ship := c.Start("ship1")
 		ids := submit(t, central, "ship1", "Nope", make([]string, count)...)
 		for _, id := range ids {
 			if r := ended(t, central, id); r.Outcome != ack.RejectedEnd {
@@ -140,7 +170,7 @@ func TestStormOfFailures(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Hour)
-		for at, n := range map[string]*running{"ship1": ship, "central": central} {
+		for at, n := range map[string]*stewardtest.Node{"ship1": ship, "central": central} {
 			sum := 0
 			for _, f := range failures(t, n, api.FailureFilter{Class: errorkernel.Rejection, Node: "ship1"}) {
 				sum += f.Count
@@ -156,7 +186,7 @@ func TestStormOfFailures(t *testing.T) {
 }
 
 // errorLogs are the failures that n put on the road.
-func errorLogs(t *testing.T, n *running) []store.Record {
+func errorLogs(t *testing.T, n *stewardtest.Node) []store.Record {
 	t.Helper()
 	list, err := n.Messages(t.Context(), store.Filter{FromNode: n.Name(), Method: message.MethodErrorLog, Limit: 1000})
 	if err != nil {
@@ -168,15 +198,15 @@ func errorLogs(t *testing.T, n *running) []store.Record {
 // Two nodes that are each other's central, and refuse each other's failures, do
 // not answer a failure of that road with another.
 func TestRefusedFailuresDoNotFeedOnThemselves(t *testing.T) {
-	inCluster(t, func(t *testing.T, c *cluster) {
+	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
 		nobody := map[string][]string{message.MethodErrorLog: {}}
-		a := c.start(steward.Config{Name: "a", Central: "b", Allow: nobody})
-		b := c.start(steward.Config{Name: "b", Central: "a", Allow: nobody})
+		a := c.Start("a", func(cfg *steward.Config) { cfg.Central = "b"; cfg.Allow = nobody })
+		b := c.Start("b", func(cfg *steward.Config) { cfg.Central = "a"; cfg.Allow = nobody })
 		if r := ended(t, a, submit(t, a, "b", "Nope", "")[0]); r.Outcome != ack.RejectedEnd {
 			t.Fatalf("%s: %s", r.Outcome, r.Reason)
 		}
 		time.Sleep(24 * time.Hour)
-		for _, n := range []*running{a, b} {
+		for _, n := range []*stewardtest.Node{a, b} {
 			sent := errorLogs(t, n)
 			if len(sent) != 1 || sent[0].Outcome != ack.RejectedEnd {
 				t.Errorf("%s sent %d failures: %+v", n.Name(), len(sent), sent)
@@ -190,8 +220,8 @@ func TestRefusedFailuresDoNotFeedOnThemselves(t *testing.T) {
 
 // What cannot be delivered to central is kept here, and makes no failure for central.
 func TestUndeliveredFailuresDoNotFeedOnThemselves(t *testing.T) {
-	inCluster(t, func(t *testing.T, c *cluster) {
-		ship := c.start(steward.Config{Name: "ship1", Policy: ack.Policy{Retries: 2}})
+	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+		ship := c.Start("ship1", func(cfg *steward.Config) { cfg.Policy = ack.Policy{Retries: 2} })
 		if r := ended(t, ship, submit(t, ship, "ship1", "Nope", "")[0]); r.Outcome != ack.RejectedEnd {
 			t.Fatalf("%s: %s", r.Outcome, r.Reason)
 		}
@@ -215,15 +245,15 @@ func TestUndeliveredFailuresDoNotFeedOnThemselves(t *testing.T) {
 // than central keeps history; resolved is resolved until
 // it happens again.
 func TestFailuresWaitForCentral(t *testing.T) {
-	inCluster(t, func(t *testing.T, c *cluster) {
-		ship := c.start(steward.Config{Name: "ship1"})
+	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+		ship := c.Start("ship1")
 		ended(t, ship, submit(t, ship, "ship1", "Nope", "")[0])
 		time.Sleep(time.Hour)
-		c.stop("ship1")
+		ship.Stop()
 		time.Sleep(message.DefaultLife + 24*time.Hour)
-		ship = c.start(steward.Config{Name: "ship1"})
+		ship = c.Start("ship1")
 		time.Sleep(time.Hour)
-		central := c.start(steward.Config{Name: "central", HistoryAge: 24 * time.Hour})
+		central := c.Start("central", func(cfg *steward.Config) { cfg.HistoryAge = 24 * time.Hour })
 		time.Sleep(time.Minute)
 		unresolved := api.FailureFilter{Node: "ship1", Class: errorkernel.Rejection, Unresolved: true}
 		f := failures(t, central, unresolved)
@@ -256,20 +286,20 @@ func TestFailuresWaitForCentral(t *testing.T) {
 
 // The age of history counts from the end of a message, not from its beginning.
 func TestHistoryCountsFromTheEnd(t *testing.T) {
-	inCluster(t, func(t *testing.T, c *cluster) {
+	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
 		const age = 24 * time.Hour
-		central := c.start(steward.Config{Name: "central", HistoryAge: age})
+		central := c.Start("central", func(cfg *steward.Config) { cfg.HistoryAge = age })
 		m := &message.Message{ToNode: "ship1", Kind: subject.CommandACK, Method: "Echo", Data: []string{"x"}}
-		if err := central.Submit(t.Context(), m); err != nil {
+		if err := central.Node.Submit(t.Context(), m); err != nil {
 			t.Fatal(err)
 		}
-		c.stop("central")
+		central.Stop()
 		time.Sleep(3 * age)
-		central = c.start(steward.Config{Name: "central", HistoryAge: age})
-		ship := c.start(steward.Config{Name: "ship1", HistoryAge: age})
+		central = c.Start("central", func(cfg *steward.Config) { cfg.HistoryAge = age })
+		ship := c.Start("ship1", func(cfg *steward.Config) { cfg.HistoryAge = age })
 		ended(t, central, m.ID.String())
 		time.Sleep(time.Hour)
-		for at, n := range map[string]*running{"ship1": ship, "central": central} {
+		for at, n := range map[string]*stewardtest.Node{"ship1": ship, "central": central} {
 			if r, err := n.Message(t.Context(), m.ID.String()); err != nil || r.Outcome != ack.Done {
 				t.Errorf("an hour after its end %s knows %s, %v", at, r.Outcome, err)
 			}

@@ -160,7 +160,7 @@ func withDefaults(cfg Config) Config {
 		cfg.Prefix = subject.Prefix
 	}
 	if cfg.Version == "" {
-		cfg.Version = "dev"
+		cfg.Version = "dev" // a hello without one is refused
 	}
 	if cfg.Idle == 0 {
 		cfg.Idle = time.Minute

@@ -107,13 +107,13 @@ func (n *Node) connected(on bool, err error) {
 		return
 	}
 	n.log.Info("connected to broker")
-	n.wakeAll("", uuid.Nil)
+	n.wakeAll("", uuid.Nil, false)
 	n.greet()
 }
 
 // wakeAll ends the pauses of publishers to node, whose journal is known if it is
-// not Nil, or to all.
-func (n *Node) wakeAll(node string, journal uuid.UUID) {
+// not Nil, or to all; reborn says that node began a new life.
+func (n *Node) wakeAll(node string, journal uuid.UUID, reborn bool) {
 	var found []*process.Publisher
 	n.mu.Lock()
 	for name, p := range n.publishers {
@@ -124,6 +124,9 @@ func (n *Node) wakeAll(node string, journal uuid.UUID) {
 	n.mu.Unlock()
 	for _, p := range found {
 		p.Hello(journal)
+		if reborn {
+			p.Reborn()
+		}
 	}
 }
 
@@ -301,6 +304,7 @@ func (n *Node) helloMessage(m *message.Message) {
 		n.log.Debug("a hello that cannot be read", "from", m.FromNode, "err", err)
 	}
 	if err != nil || m.FromNode == n.cfg.Name {
+		n.log.Debug("a hello that is not heard", "from", m.FromNode, "err", err)
 		return
 	}
 	n.mu.Lock()
@@ -325,7 +329,7 @@ func (n *Node) helloMessage(m *message.Message) {
 	if err := n.db.PutPeer(p); err != nil {
 		n.log.Warn("a peer was not kept", "peer", p.Name, "err", err)
 	}
-	n.wakeAll(p.Name, p.StoreID)
+	n.wakeAll(p.Name, p.StoreID, was.Epoch != p.Epoch)
 }
 
 const maxPeers = 100_000

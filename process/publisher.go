@@ -68,7 +68,8 @@ type Publisher struct {
 	mu       sync.Mutex
 	attempts map[message.Place]int
 	lastErr  string
-	heard    uuid.UUID // the receiver's journal, by its last hello; Nil: as far as is known it is the one that was met
+	heard    uuid.UUID          // the receiver's journal, by its last hello; Nil: as far as is known it is the one that was met
+	abort    context.CancelFunc // of the request under way
 }
 
 // NewPublisher makes p, whose fields are set, ready to Run.
@@ -90,6 +91,16 @@ func (p *Publisher) Hello(journal uuid.UUID) {
 		p.mu.Unlock()
 	}
 	signal(p.hello)
+}
+
+// Reborn tells that the receiver began a new life: what its last one was asked is
+// asked again, and not waited for. It never blocks.
+func (p *Publisher) Reborn() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.abort != nil {
+		p.abort()
+	}
 }
 
 func signal(c chan struct{}) {
@@ -288,6 +299,9 @@ func (p *Publisher) request(ctx context.Context, entries []store.Entry, h Header
 	}
 	rctx, cancel := context.WithTimeout(ctx, pol.AckTimeout())
 	defer cancel()
+	p.mu.Lock()
+	p.abort = cancel
+	p.mu.Unlock()
 	data, err := p.Conn.Request(rctx, p.Subject, h, payload)
 	if err == nil {
 		err = json.Unmarshal(data, &a)

@@ -106,7 +106,7 @@ func newJournal(t *testing.T) (path string, entry func(text string)) {
 	script := `#!/bin/sh
 after=0
 for a in "$@"; do case $a in --after-cursor=*) after=${a#--after-cursor=};; esac; done
-for i in 1 2 3 4 5 6 7 8 9 10; do
+while kill -0 $PPID; do
 	total=$(wc -l < '` + dir + `/entries')
 	tail -n +$((after + 1)) '` + dir + `/entries' | head -n $((total - after))
 	after=$total
@@ -155,10 +155,15 @@ func TestForwardThroughKills(t *testing.T) {
 		{t: t, path: filepath.Join(logs, "renamed.log"), name: "renamed"},
 		{t: t, path: filepath.Join(logs, "truncated.log"), name: "truncated"},
 	}
+	at := func(name string) string { return filepath.Join(dir, "central", "logs", "ship1", "app", name+".log") }
 	const rounds = 6
 	for round := range rounds {
 		if round == 2 { // the pattern matches one more
 			all = append(all, &numbered{t: t, path: filepath.Join(logs, "late.log"), name: "late"})
+		}
+		for _, l := range all { // what is rotated before any of it was read is nobody's
+			l.write(1)
+			arrived(t, at(l.name), l.name, l.n)
 		}
 		for range 10 {
 			for _, l := range all {
@@ -187,7 +192,7 @@ func TestForwardThroughKills(t *testing.T) {
 		}
 	}
 	for _, l := range all {
-		arrived(t, filepath.Join(dir, "central", "logs", "ship1", "app", l.name+".log"), l.name, l.n)
+		arrived(t, at(l.name), l.name, l.n)
 	}
 	arrived(t, filepath.Join(dir, "central", "logs", "ship1", "journal-pump.service.log"), "2023-11-14T22:13:20.000001Z ship1 pump: entry", rounds+1)
 }

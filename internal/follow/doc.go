@@ -24,6 +24,10 @@
 //     the truncation are in no file any more. Rotate by rename where each line
 //     counts. The writer must append (O_APPEND), else it leaves a hole of zeros
 //     at the start of the truncated file.
+//   - A file of which nothing was read yet, because it is new or was just truncated,
+//     is not missed if it is rotated then: its copy, or the file under its new name,
+//     is only followed if it matches the pattern. That takes two rotations between
+//     two looks, or a steward that is down from one to the next.
 //   - Rotated files are recognised among unseen ones by their names (app.log.1,
 //     app.log-20260102, app-20260102.log, app.log.old), in the same folder. Those
 //     that were compressed, moved elsewhere or deleted while steward was down
