@@ -112,7 +112,7 @@ func (n *Node) putResults(results submit.Results) error {
 
 const (
 	sweepEvery = 30 * time.Second
-	logSync    = time.Second // from a write of messages.log to its fsync, at least
+	logSync    = 10 * time.Second // from a write of messages.log to its fsync, at least: the journal has it all
 )
 
 // sweep ends what waited beyond its lifetime, forgets old history, and syncs
