@@ -128,7 +128,11 @@ func (l *messageLog) sync(db *store.DB) error {
 func (l *messageLog) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return errors.Join(l.f.Sync(), l.f.Close())
+	var err error
+	if l.dirty {
+		err = l.f.Sync()
+	}
+	return errors.Join(err, l.f.Close())
 }
 
 // relog writes again what may be missing since the log was last made durable.

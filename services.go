@@ -57,8 +57,12 @@ func (n *Node) watchSubmissions(ctx context.Context) error {
 	return w.Run(ctx)
 }
 
-// resultsKept bounds the folder of results; the journal has them all.
-const resultsKept = 10_000
+// What is kept in the folder of results, which the journal has all, and of texts
+// that were refused.
+const (
+	resultsKept  = 10_000
+	rejectedKept = 10_000
+)
 
 // writeResults keeps results/<id>.json of what came by file up to date.
 func (n *Node) writeResults(ctx context.Context, results submit.Results) error {
@@ -84,10 +88,24 @@ func (n *Node) writeResults(ctx context.Context, results submit.Results) error {
 			if err := results.Prune(resultsKept); err != nil {
 				return err
 			}
+			if err := n.pruneRejected(); err != nil {
+				return err
+			}
 		case <-ctx.Done():
 			return n.putResults(results)
 		}
 	}
+}
+
+func (n *Node) pruneRejected() error {
+	deleted, err := submit.PruneRejected(n.cfg.Dir, rejectedKept)
+	if deleted > 0 {
+		n.report(errorkernel.Failure{
+			Class: errorkernel.Submission, Severity: errorkernel.Warning,
+			Cause: fmt.Sprintf("rejected/ had more than %d texts: the %d that were refused longest ago are deleted", rejectedKept, deleted),
+		})
+	}
+	return err
 }
 
 func (n *Node) putResults(results submit.Results) error {

@@ -40,6 +40,41 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// broker listens on loopback until the test ends.
+func broker(t *testing.T) (url string) {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.Start()
+	t.Cleanup(s.WaitForShutdown)
+	t.Cleanup(s.Shutdown)
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("broker not ready")
+	}
+	return s.ClientURL()
+}
+
+// onBroker runs a node in real time until the test ends.
+func onBroker(t *testing.T, url, name string) *steward.Node {
+	t.Helper()
+	n, err := steward.New(steward.Config{Name: name, Dir: t.TempDir(), Central: "central", Brokers: []string{url}, Headless: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- n.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	})
+	return n
+}
+
 // victim starts central as a process of its own.
 func victim(t *testing.T, dir, broker string) *exec.Cmd {
 	t.Helper()
@@ -54,35 +89,16 @@ func victim(t *testing.T, dir, broker string) *exec.Cmd {
 // Two nodes log to central while it is killed with -9 again and again, and its
 // files rotate by size: each line is there once, and those of a node in order.
 func TestLinesThroughKillsOfTheReceiver(t *testing.T) {
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	go s.Start()
-	defer s.Shutdown()
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("broker not ready")
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 2)
-	var ships []*steward.Node
-	for _, name := range []string{"ship1", "ship2"} {
-		n, err := steward.New(steward.Config{Name: name, Dir: t.TempDir(), Central: "central", Brokers: []string{s.ClientURL()}, Headless: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ships = append(ships, n)
-		go func() { done <- n.Run(ctx) }()
-	}
-	dir := t.TempDir()
-	central := victim(t, dir, s.ClientURL())
+	url, dir := broker(t), t.TempDir()
+	ships := []*steward.Node{onBroker(t, url, "ship1"), onBroker(t, url, "ship2")}
+	central := victim(t, dir, url)
 	const kills, messages, lines = 6, 20, 25
 	for kill := range kills {
 		log := filepath.Join(dir, "logs", "ship1", "engine.log")
 		before, _ := whole(t, log)
 		for i := range messages {
 			for _, n := range ships {
-				if err := n.Submit(ctx, linesOf(kill*messages+i, lines)); err != nil {
+				if err := n.Submit(t.Context(), linesOf(kill*messages+i, lines)); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -100,16 +116,10 @@ func TestLinesThroughKillsOfTheReceiver(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = central.Wait() // it was killed
-		central = victim(t, dir, s.ClientURL())
+		central = victim(t, dir, url)
 	}
 	for _, n := range ships {
 		logged(t, filepath.Join(dir, "logs", n.Name(), "engine.log"), kills*messages*lines)
-	}
-	cancel()
-	for range ships {
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
 	}
 	_ = central.Process.Kill()
 	_ = central.Wait()

@@ -280,6 +280,8 @@ func (s *Subscriber) plain(_ context.Context, r Request) error {
 		acks = append(acks, a)
 		if a.Verdict == ack.Accepted {
 			s.Work(l)
+		} else if a.Verdict == ack.Rejected && s.Refused != nil {
+			s.Refused(item, a.Reason)
 		}
 	}
 	reply := answer{Store: s.Store.ID(), Acks: acks}

@@ -133,7 +133,9 @@ func (db *DB) record(tx *bolt.Tx, id uuid.UUID, b body) (r Record, err error) {
 	case m.Method == message.MethodResult && m.FromNode == db.opts.Node && !db.inOutbox(tx, b):
 		r.State, r.Outcome = Ended, ack.Delivered
 	}
-	r.Result, err = resultOf(tx, st)
+	if r.Result = m.Result; r.Result == nil { // else it is a Result itself
+		r.Result, err = resultOf(tx, st)
+	}
 	return r, err
 }
 

@@ -7,9 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"time"
 )
 
 // Results is a folder with one file for each message that came by file. The
@@ -49,37 +47,11 @@ func (r Results) Put(id string, v any) error {
 // Prune deletes the files written longest ago until at most maxFiles are left,
 // and what a crash left half-written.
 func (r Results) Prune(maxFiles int) error {
-	entries, err := os.ReadDir(r.Dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+	_, err := prune(r.Dir, maxFiles, func(name string) bool { return strings.HasSuffix(name, ".json") })
 	if err != nil {
 		return fmt.Errorf("prune the results: %w", err)
 	}
-	type file struct {
-		name string
-		at   time.Time
-	}
-	var files []file
-	var errs []error
-	for _, e := range entries {
-		fi, err := e.Info()
-		if err != nil || !fi.Mode().IsRegular() {
-			continue
-		}
-		switch {
-		case strings.HasPrefix(e.Name(), partPrefix) && time.Since(fi.ModTime()) > time.Hour:
-			errs = append(errs, remove(filepath.Join(r.Dir, e.Name())))
-		case strings.HasSuffix(e.Name(), ".json"):
-			files = append(files, file{e.Name(), fi.ModTime()})
-		}
-	}
-	slices.SortFunc(files, func(a, b file) int { return a.at.Compare(b.at) })
-	for len(files) > max(0, maxFiles) {
-		errs = append(errs, remove(filepath.Join(r.Dir, files[0].name)))
-		files = files[1:]
-	}
-	return errors.Join(errs...)
+	return nil
 }
 
 func remove(path string) error {
