@@ -286,6 +286,32 @@ func TestReceiverJournalLost(t *testing.T) {
 	})
 }
 
+// The same while hellos are lost: only the batch itself says whom it is for.
+func TestReceiverJournalLostWithoutHello(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+		mute := func(p stewardtest.Pub) []time.Duration {
+			if strings.HasSuffix(p.Subject, message.MethodSayHello) {
+				return nil
+			}
+			return stewardtest.Pass()
+		}
+		c.Link("ship1").SetFault(mute)
+		central, ship := c.Start("central"), c.Start("ship1")
+		want(t, central, ack.Done, commands(central, 3)...)
+		c.Link("ship1").SetFault(func(stewardtest.Pub) []time.Duration { return nil })
+		sent := central.Submit(stewardtest.Command("ship1", "sent"))
+		time.Sleep(time.Minute)
+		ship.Stop()
+		c.SetJournal("ship1", nil)
+		c.Link("ship1").SetFault(mute)
+		c.Start("ship1")
+		want(t, central, ack.Unknown, sent)
+		want(t, central, ack.Done, central.Submit(stewardtest.Command("ship1", "fresh")))
+		wantRuns(t, c, "0", "1", "2", "sent", "fresh")
+		wantFailure(t, central, errorkernel.Identity, "another journal than before")
+	})
+}
+
 func TestReceiverJournalRestored(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
 		central, ship := c.Start("central"), c.Start("ship1")
