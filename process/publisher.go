@@ -474,7 +474,10 @@ func (p *Publisher) rest(ctx context.Context) (idle bool, err error) {
 			p.lastAsk = time.Time{}
 		}
 	case <-timer.C:
-		return len(overdue) == 0, nil
+		if len(overdue) == 0 { // an ack may have been on its way to the disk before
+			overdue, err = p.Store.AwaitingResults(p.Subject, 1)
+		}
+		return err == nil && len(overdue) == 0, err
 	case <-ctx.Done():
 	}
 	return false, nil

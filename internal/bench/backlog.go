@@ -48,14 +48,14 @@ type node struct {
 
 // startNode runs central on the data folder data, and waits until it answers.
 func startNode(bin, data, listen string) (*node, error) {
-	n := &node{bin: bin, data: data, cmd: exec.Command(bin, "run", "--node", "central", "--data", data, "--listen", listen, "--log-level", "error")}
+	n := &node{bin: bin, data: data, cmd: exec.CommandContext(context.Background(), bin, "run", "--node", "central", "--data", data, "--listen", listen, "--log-level", "error")}
 	n.cmd.Stderr = os.Stderr
 	began := time.Now()
 	if err := n.cmd.Start(); err != nil {
 		return nil, err
 	}
 	for time.Since(began) < time.Minute {
-		if exec.Command(bin, "status", "--data", data, "-o", "json").Run() == nil {
+		if exec.CommandContext(context.Background(), bin, "status", "--data", data, "-o", "json").Run() == nil {
 			n.ready = time.Since(began)
 			return n, nil
 		}
@@ -87,7 +87,7 @@ const settle = 5 * time.Second // after its start, a node has done what it does 
 // processes measures a real node: idle, and with a backlog under filled.
 func processes(dir, filled string) (list []figure, err error) {
 	bin := filepath.Join(dir, "steward")
-	if out, err := exec.Command("go", "build", "-o", bin, "./cmd/steward").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(context.Background(), "go", "build", "-o", bin, "./cmd/steward").CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build: %w: %s", err, out)
 	}
 	for _, x := range []struct{ data, field, name string }{
