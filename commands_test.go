@@ -185,24 +185,20 @@ func TestHTTPGetForOthers(t *testing.T) {
 }
 
 // answered waits until n has ended with the event that answers m.
-func answered(t *testing.T, n *steward.Node, m *message.Message) store.Record {
+func answered(t *testing.T, n *steward.Node, m *message.Message) (answer store.Record) {
 	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); <-tick.C {
+	waitFor(t, "an answer at "+n.Name(), func() bool {
 		list, err := n.Messages(t.Context(), store.Filter{Results: true})
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, r := range list {
-			if r.CausationID == m.ID.String() && r.State == store.Ended {
-				return r
-			}
-			if r.ID == m.ID.String() && r.Result != nil {
-				return r
-			}
+		i := slices.IndexFunc(list, func(r store.Record) bool {
+			return r.CausationID == m.ID.String() && r.State == store.Ended || r.ID == m.ID.String() && r.Result != nil
+		})
+		if i >= 0 {
+			answer = list[i]
 		}
-	}
-	t.Fatalf("%s knows no answer to %s", n.Name(), m.ID)
-	return store.Record{}
+		return i >= 0
+	})
+	return answer
 }

@@ -97,7 +97,7 @@ func TestDiskFull(t *testing.T) {
 	if err != nil {
 		t.Fatalf("after there was room again: %v", err)
 	}
-	waitFor(ctx, t, "the document of the file", func() bool {
+	waitFor(t, "the document of the file", func() bool {
 		list, err := n.Messages(ctx, store.Filter{Method: "Echo", Outcome: ack.Done})
 		if err != nil {
 			t.Fatal(err)
@@ -115,19 +115,5 @@ func TestDiskFull(t *testing.T) {
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
-	}
-}
-
-// waitFor looks until ok holds.
-func waitFor(ctx context.Context, t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("waited in vain for %s", what)
-		}
 	}
 }

@@ -3,18 +3,18 @@ package steward_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/steward-bus/steward"
 	"github.com/steward-bus/steward/ack"
 	"github.com/steward-bus/steward/internal/api"
+	"github.com/steward-bus/steward/internal/stewardtest"
 	"github.com/steward-bus/steward/store"
 	"github.com/steward-bus/steward/subject"
 )
@@ -24,14 +24,7 @@ import (
 func fleet(t *testing.T) (central *api.Client, dir string) {
 	t.Helper()
 	dir = t.TempDir()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	addr := stewardtest.FreePort(t)
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 2)
@@ -103,18 +96,15 @@ func TestExamples(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var list []store.Record
-	for len(list) < len(files) {
+	waitFor(t, "all examples to be accepted", func() bool {
+		if why := refused(dir); len(why) > 0 {
+			t.Fatalf("refused: %v", why)
+		}
 		if list, err = central.Messages(ctx, store.Filter{FromNode: "central"}); err != nil {
 			t.Fatal(err)
 		}
-		if len(list) < len(files) {
-			select {
-			case <-time.After(20 * time.Millisecond):
-			case <-ctx.Done():
-				t.Fatalf("%d of %d examples were accepted; refused: %v", len(list), len(files), refused(dir))
-			}
-		}
-	}
+		return len(list) == len(files)
+	})
 	for _, m := range list {
 		r, err := central.Wait(ctx, m.ID)
 		if err != nil {
@@ -149,18 +139,9 @@ func refused(dir string) (reasons []string) {
 // checkResultFile waits until the file tells the outcome.
 func checkResultFile(t *testing.T, path string, want store.Record) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	waitFor(t, fmt.Sprintf("%q in %s", want.Outcome, path), func() bool {
 		var got store.Record
 		b, err := os.ReadFile(path)
-		if err == nil {
-			err = json.Unmarshal(b, &got)
-		}
-		if err == nil && got.Outcome == want.Outcome {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: %v\n%s", path, err, strings.TrimSpace(string(b)))
-		}
-		<-time.After(10 * time.Millisecond)
-	}
+		return err == nil && json.Unmarshal(b, &got) == nil && got.Outcome == want.Outcome
+	})
 }

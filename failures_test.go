@@ -19,54 +19,6 @@ import (
 	"github.com/steward-bus/steward/subject"
 )
 
-// failures lists what n keeps, newest first.
-func failures(t *testing.T, n *stewardtest.Node, f api.FailureFilter) []errorkernel.Failure {
-	t.Helper()
-	list, err := n.Failures(t.Context(), f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return list
-}
-
-// submit accepts at n one command of method to node for each of data, all at once.
-func submit(t *testing.T, n *stewardtest.Node, to, method string, data ...string) (ids []string) {
-	t.Helper()
-	ms := make([]*message.Message, len(data))
-	for i, d := range data {
-		ms[i] = &message.Message{ToNode: to, Kind: subject.CommandACK, Method: method, Data: []string{d}}
-	}
-	if err := n.Node.Submit(t.Context(), ms...); err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range ms {
-		ids = append(ids, m.ID.String())
-	}
-	return ids
-}
-
-// ended waits for the outcome of a message.
-func ended(t *testing.T, n *stewardtest.Node, id string) store.Record {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-	defer cancel()
-	r, err := n.Wait(ctx, id)
-	if err != nil {
-		t.Fatalf("%s is %s %s: %v", id, r.State, r.LastError, err)
-	}
-	return r
-}
-
-// status is the process called name, with the zero State where there is none.
-func status(n *stewardtest.Node, name string) (s errorkernel.ProcessStatus) {
-	for _, p := range n.Processes() {
-		if p.Name == name {
-			s = p
-		}
-	}
-	return s
-}
-
 // bilge panics on "boom" and notes all else.
 func bilge(concurrent int, ran chan<- string) process.Method {
 	return process.Method{

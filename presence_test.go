@@ -11,21 +11,7 @@ import (
 	"github.com/steward-bus/steward"
 	"github.com/steward-bus/steward/ack"
 	"github.com/steward-bus/steward/internal/stewardtest"
-	"github.com/steward-bus/steward/store"
 )
-
-// peer is what n knows of the node called name.
-func peer(t *testing.T, n *stewardtest.Node, name string) (p store.Peer) {
-	t.Helper()
-	list, err := n.Nodes(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if i := slices.IndexFunc(list, func(p store.Peer) bool { return p.Name == name }); i >= 0 {
-		p = list[i]
-	}
-	return p
-}
 
 // A node that connects is known at once, with its version and methods, and what
 // waited for it for hours is sent without another pause.

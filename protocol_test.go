@@ -14,78 +14,12 @@ import (
 	"github.com/steward-bus/steward"
 	"github.com/steward-bus/steward/ack"
 	"github.com/steward-bus/steward/errorkernel"
-	"github.com/steward-bus/steward/internal/api"
 	"github.com/steward-bus/steward/internal/stewardtest"
 	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/process"
 	"github.com/steward-bus/steward/store"
 	"github.com/steward-bus/steward/subject"
 )
-
-const day = 24 * time.Hour
-
-// inBubble runs f with a broker and nobody else, in virtual time.
-func inBubble(t *testing.T, f func(t *testing.T, c *stewardtest.Cluster)) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		c := stewardtest.New(t)
-		defer c.Close()
-		f(t, c)
-	})
-}
-
-// commands submits n jobs for ship1, numbered from 0.
-func commands(n *stewardtest.Node, count int) (ids []string) {
-	for i := range count {
-		ids = append(ids, n.Submit(stewardtest.Command("ship1", strconv.Itoa(i))))
-	}
-	return ids
-}
-
-// want checks the outcomes of messages, each within a week.
-func want(t *testing.T, n *stewardtest.Node, outcome ack.Outcome, ids ...string) {
-	t.Helper()
-	for i, id := range ids {
-		if got, why := n.Outcome(id, 7*day); got != outcome {
-			t.Errorf("message %d of %d is %q (%s), want %s", i, len(ids), got, why, outcome)
-		}
-	}
-}
-
-// wantRuns checks what began to run, in order.
-func wantRuns(t *testing.T, c *stewardtest.Cluster, data ...string) {
-	t.Helper()
-	var got []string
-	for _, r := range c.Runs() {
-		got = append(got, r.Data)
-	}
-	if !slices.Equal(got, data) {
-		t.Errorf("ran %q, want %q", got, data)
-	}
-}
-
-func numbers(n int) (list []string) {
-	for i := range n {
-		list = append(list, strconv.Itoa(i))
-	}
-	return list
-}
-
-// wantFailure checks that n's error kernel keeps a failure of class that speaks of text.
-func wantFailure(t *testing.T, n *stewardtest.Node, class errorkernel.Class, text string) {
-	t.Helper()
-	time.Sleep(time.Minute)
-	list, err := n.Failures(t.Context(), api.FailureFilter{Class: class, Limit: 1000})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range list {
-		if strings.Contains(f.Cause, text) {
-			return
-		}
-	}
-	t.Errorf("%s knows no %s failure about %q, but %v", n.Name(), class, text, list)
-}
 
 func TestCopiesOfRequestsAndAnswers(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
@@ -279,9 +213,7 @@ func TestReceiverJournalLost(t *testing.T) {
 		c.Start("ship1")
 		want(t, central, ack.Unknown, sent)
 		want(t, central, ack.Done, again, fresh)
-		if n := len(slices.DeleteFunc(c.Runs(), func(r stewardtest.Run) bool { return r.Data != "sent" })); n != 1 {
-			t.Errorf("what was sent once ran %d times", n)
-		}
+		wantOnce(t, c, "sent")
 		wantFailure(t, central, errorkernel.Identity, "another journal than before")
 	})
 }
@@ -329,11 +261,7 @@ func TestReceiverJournalRestored(t *testing.T) {
 		want(t, central, ack.Done, central.Submit(stewardtest.Command("ship1", "3")))
 		time.Sleep(time.Hour)
 		want(t, central, ack.Done, first, second) // nothing refines what is known
-		for _, data := range []string{"0", "2", "3"} {
-			if n := len(slices.DeleteFunc(c.Runs(), func(r stewardtest.Run) bool { return r.Data != data })); n != 1 {
-				t.Errorf("%s ran %d times", data, n)
-			}
-		}
+		wantOnce(t, c, "0", "2", "3")
 		wantFailure(t, central, errorkernel.Identity, "lost the history")
 	})
 }
@@ -451,11 +379,7 @@ func TestSenderRestoredWithMessagesWaiting(t *testing.T) {
 				t.Errorf("it is %s (%s), and ran", got, why)
 			}
 		}
-		for _, data := range []string{"0", "1"} {
-			if n := len(slices.DeleteFunc(c.Runs(), func(r stewardtest.Run) bool { return r.Data != data })); n != 1 {
-				t.Errorf("%s ran %d times", data, n)
-			}
-		}
+		wantOnce(t, c, "0", "1")
 	})
 }
 

@@ -102,14 +102,11 @@ func TestLinesThroughKillsOfTheReceiver(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			for deadline := time.Now().Add(time.Minute); i == messages/2; { // the kill is to hit what is under way
-				if time.Now().After(deadline) {
-					t.Fatalf("nothing arrives after kill %d", kill)
-				}
-				if now, _ := whole(t, log); len(now) > len(before) {
-					break
-				}
-				<-time.After(time.Millisecond)
+			if i == messages/2 { // the kill is to hit what is under way
+				waitFor(t, fmt.Sprintf("lines after kill %d", kill), func() bool {
+					now, _ := whole(t, log)
+					return len(now) > len(before)
+				})
 			}
 		}
 		if err := central.Process.Kill(); err != nil {
@@ -141,19 +138,20 @@ func logged(t *testing.T, path string, n int) {
 	for i := range n {
 		fmt.Fprintf(&want, "line %d\n", i)
 	}
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
 	var got string
 	var rotated int
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-tick.C {
-		if got, rotated = whole(t, path); got == want.String() {
-			if rotated < 2 {
-				t.Errorf("%s was rotated %d times", path, rotated)
-			}
-			return
+	defer func() {
+		if t.Failed() {
+			t.Logf("%s has %d lines after %d rotations, want %d; it ends with %q", path, strings.Count(got, "\n"), rotated, n, got[max(0, len(got)-60):])
 		}
+	}()
+	waitFor(t, "the lines in "+path, func() bool {
+		got, rotated = whole(t, path)
+		return got == want.String()
+	})
+	if rotated < 2 {
+		t.Errorf("%s was rotated %d times", path, rotated)
 	}
-	t.Fatalf("%s has %d lines after %d rotations, want %d; it ends with %q", path, strings.Count(got, "\n"), rotated, n, got[max(0, len(got)-60):])
 }
 
 // whole is the text of a rotated log, the oldest file first. A rotation meanwhile

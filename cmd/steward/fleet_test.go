@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/steward-bus/steward/internal/stewardtest"
 )
 
 // patience bounds every wait of these tests; nothing of them takes so long.
@@ -183,7 +184,7 @@ type fleet struct {
 
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
-	f := &fleet{t: t, dir: shortDir(t)}
+	f := &fleet{t: t, dir: stewardtest.ShortDir(t)}
 	f.central = begin(t, nil, "run", "--node", "central", "--listen", "127.0.0.1:0", "--data", f.data("central"))
 	var ready struct {
 		Broker string `json:"broker"`
@@ -250,30 +251,6 @@ func parse(t *testing.T, text string, into any) {
 	if err := json.Unmarshal([]byte(text), into); err != nil {
 		t.Fatalf("%v: %s", err, text)
 	}
-}
-
-// shortDir is a new folder whose path leaves room for a socket.
-func shortDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "stw") //nolint:usetesting // the names of t.TempDir are longer than a socket may be
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
-
-// freePort is an address on which nobody listens.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return l.Addr().String()
 }
 
 // fifo is a pipe in the file system: reading it waits for a writer.

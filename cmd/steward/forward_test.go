@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/steward-bus/steward/internal/stewardtest"
 )
 
 // numbered writes the lines "name 1", "name 2", … to a log.
@@ -137,7 +139,7 @@ done
 // again and again: each line is at central once and in order.
 func TestForwardThroughKills(t *testing.T) {
 	t.Parallel()
-	dir, addr := shortDir(t), freePort(t)
+	dir, addr := stewardtest.ShortDir(t), stewardtest.FreePort(t)
 	logs := filepath.Join(dir, "app")
 	if err := os.Mkdir(logs, 0o700); err != nil {
 		t.Fatal(err)

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/steward-bus/steward/internal/stewardtest"
 )
 
 // The story of the README: what was dropped while one end was away, and the
@@ -184,7 +186,7 @@ func TestConfigCheckRefuses(t *testing.T) {
 }
 
 func TestBrokerOffLoopback(t *testing.T) {
-	dir := shortDir(t)
+	dir := stewardtest.ShortDir(t)
 	r := call(t, nil, "", "run", "--node", "a", "--data", dir, "--listen", "0.0.0.0:0")
 	if r.code != exitUsage || !strings.Contains(r.stderr, "--insecure") {
 		t.Errorf("%+v", r)
@@ -237,7 +239,7 @@ func TestStoreCommands(t *testing.T) {
 // A broker that is not there yet is no error.
 func TestBrokerThatComesLater(t *testing.T) {
 	t.Parallel()
-	dir, addr := shortDir(t), freePort(t)
+	dir, addr := stewardtest.ShortDir(t), stewardtest.FreePort(t)
 	ship := begin(t, nil, "run", "--node", "ship1", "--data", filepath.Join(dir, "ship1"), "--broker", "nats://"+addr)
 	ship.line(`"msg":"ready"`)
 	env := []string{"STEWARD_DATA=" + filepath.Join(dir, "ship1")}
@@ -257,7 +259,7 @@ func TestProcessesRestart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr, dir := l.Addr().String(), shortDir(t)
+	addr, dir := l.Addr().String(), stewardtest.ShortDir(t)
 	n := begin(t, nil, "run", "--node", "a", "--data", dir, "--listen", "127.0.0.1:0", "--metrics", addr)
 	env := []string{"STEWARD_DATA=" + dir}
 	n.line(`"msg":"failure"`, addr)
@@ -295,7 +297,7 @@ func TestProcessesRestart(t *testing.T) {
 
 // Without --data the commands take the one node that runs below ./data.
 func TestNodeBelowTheWorkingFolder(t *testing.T) {
-	dir := shortDir(t)
+	dir := stewardtest.ShortDir(t)
 	t.Chdir(dir)
 	if r := call(t, nil, "", "status"); r.code != exitNoNode || !strings.Contains(r.stderr, "steward run") {
 		t.Errorf("none: %+v", r)
@@ -328,7 +330,7 @@ func TestLogsOfRun(t *testing.T) {
 }
 
 func TestDemo(t *testing.T) {
-	r := call(t, []string{"TMPDIR=" + shortDir(t)}, "", "demo")
+	r := call(t, []string{"TMPDIR=" + stewardtest.ShortDir(t)}, "", "demo")
 	if r.code != 0 || r.stderr != "" {
 		t.Fatalf("%+v", r)
 	}

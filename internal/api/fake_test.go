@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"github.com/steward-bus/steward/ack"
 	"github.com/steward-bus/steward/errorkernel"
 	"github.com/steward-bus/steward/internal/api"
+	"github.com/steward-bus/steward/internal/stewardtest"
 	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/store"
 )
@@ -208,17 +208,6 @@ func (b *bus) done() []string {
 	return slices.Clone(b.did)
 }
 
-// shortDir is a new folder whose path leaves room for a socket.
-func shortDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "stw") //nolint:usetesting // the names of t.TempDir are longer than a socket may be
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
-
 // start serves b in dir until stop is called or the test ends.
 func start(t *testing.T, dir string, b api.Bus) (stop func()) {
 	t.Helper()
@@ -256,7 +245,7 @@ func dial(t *testing.T, dir string) *api.Client {
 // serve starts b and returns a client of it.
 func serve(t *testing.T, b *bus) *api.Client {
 	t.Helper()
-	dir := shortDir(t)
+	dir := stewardtest.ShortDir(t)
 	start(t, dir, b)
 	return dial(t, dir)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/steward-bus/steward/ack"
 	"github.com/steward-bus/steward/errorkernel"
 	"github.com/steward-bus/steward/internal/api"
+	"github.com/steward-bus/steward/internal/stewardtest"
 	"github.com/steward-bus/steward/store"
 )
 
@@ -74,7 +75,7 @@ func TestFollowFailures(t *testing.T) {
 }
 
 func TestFollowEndsWithTheNode(t *testing.T) {
-	dir := shortDir(t)
+	dir := stewardtest.ShortDir(t)
 	stop := start(t, dir, &bus{})
 	c := dial(t, dir)
 	if _, err := c.SubmitDocument(t.Context(), []byte(echo)); err != nil {

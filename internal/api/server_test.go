@@ -16,10 +16,11 @@ import (
 
 	"github.com/steward-bus/steward/ack"
 	"github.com/steward-bus/steward/internal/api"
+	"github.com/steward-bus/steward/internal/stewardtest"
 )
 
 func TestOnlyTheOwnerMayConnect(t *testing.T) {
-	dir := shortDir(t)
+	dir := stewardtest.ShortDir(t)
 	start(t, dir, &bus{})
 	info, err := os.Lstat(api.SocketPath(dir))
 	if err != nil {
@@ -35,7 +36,7 @@ func TestOnlyTheOwnerMayConnect(t *testing.T) {
 }
 
 func TestSocketOfADeadProcessIsReplaced(t *testing.T) {
-	dir := shortDir(t)
+	dir := stewardtest.ShortDir(t)
 	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: api.SocketPath(dir)})
 	if err != nil {
 		t.Fatal(err)
@@ -58,7 +59,7 @@ func TestSocketOfADeadProcessIsReplaced(t *testing.T) {
 }
 
 func TestSocketOfALiveNodeIsLeftAlone(t *testing.T) {
-	dir := shortDir(t)
+	dir := stewardtest.ShortDir(t)
 	start(t, dir, &bus{})
 	second := &api.Server{Bus: &bus{}, Socket: api.SocketPath(dir)}
 	if err := second.Run(t.Context()); !errors.Is(err, api.ErrInUse) {
@@ -70,7 +71,7 @@ func TestSocketOfALiveNodeIsLeftAlone(t *testing.T) {
 }
 
 func TestOtherFilesAreLeftAlone(t *testing.T) {
-	dir := shortDir(t)
+	dir := stewardtest.ShortDir(t)
 	if err := os.WriteFile(api.SocketPath(dir), []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +110,7 @@ func TestLongPaths(t *testing.T) {
 }
 
 func TestNoNodeThere(t *testing.T) {
-	dir := shortDir(t)
+	dir := stewardtest.ShortDir(t)
 	for _, d := range []string{dir, filepath.Join(dir, "none")} {
 		_, err := api.Dial(d)
 		if !errors.Is(err, api.ErrNoNode) || !strings.Contains(err.Error(), "steward run --data "+d) {
@@ -132,7 +133,7 @@ func TestNoNodeThere(t *testing.T) {
 }
 
 func TestStopCutsWaitsAndLetsOthersFinish(t *testing.T) {
-	dir := shortDir(t)
+	dir := stewardtest.ShortDir(t)
 	slow := &slowBus{bus: bus{waiting: make(chan string, 1)}, entered: make(chan struct{}), leave: make(chan struct{})}
 	stop := start(t, dir, slow)
 	c := dial(t, dir)
@@ -207,7 +208,7 @@ func raw(t *testing.T, dir, method, target string) (status int, header http.Head
 }
 
 func TestPlainHTTP(t *testing.T) {
-	dir := shortDir(t)
+	dir := stewardtest.ShortDir(t)
 	b := &bus{}
 	start(t, dir, b)
 	_, header, page := raw(t, dir, "GET", "/openapi.yaml")
@@ -240,7 +241,7 @@ func TestPlainHTTP(t *testing.T) {
 }
 
 func TestWaitAnswersWhenTheTimeIsUp(t *testing.T) {
-	dir := shortDir(t)
+	dir := stewardtest.ShortDir(t)
 	b := &bus{}
 	start(t, dir, b)
 	made, err := dial(t, dir).SubmitDocument(t.Context(), []byte(echo))
@@ -260,7 +261,7 @@ func TestWaitAnswersWhenTheTimeIsUp(t *testing.T) {
 }
 
 func TestClientThatLeavesInTheMiddle(t *testing.T) {
-	dir := shortDir(t)
+	dir := stewardtest.ShortDir(t)
 	start(t, dir, &bus{})
 	conn, err := new(net.Dialer).DialContext(t.Context(), "unix", api.SocketPath(dir))
 	if err != nil {
@@ -277,7 +278,7 @@ func TestClientThatLeavesInTheMiddle(t *testing.T) {
 }
 
 func TestNodeThatLeavesInTheMiddle(t *testing.T) {
-	dir := shortDir(t)
+	dir := stewardtest.ShortDir(t)
 	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: api.SocketPath(dir)})
 	if err != nil {
 		t.Fatal(err)
@@ -327,7 +328,7 @@ func nodeThat(t *testing.T, dir string, h http.HandlerFunc) {
 }
 
 func TestWaitAsksAgainForTheSameMessage(t *testing.T) {
-	dir := shortDir(t)
+	dir := stewardtest.ShortDir(t)
 	var asked []string
 	nodeThat(t, dir, func(w http.ResponseWriter, r *http.Request) {
 		asked = append(asked, r.URL.Path)
@@ -347,7 +348,7 @@ func TestWaitAsksAgainForTheSameMessage(t *testing.T) {
 }
 
 func TestAnswersThatAreNoneOfOurs(t *testing.T) {
-	dir := shortDir(t)
+	dir := stewardtest.ShortDir(t)
 	page := "<html>"
 	status := http.StatusBadGateway
 	nodeThat(t, dir, func(w http.ResponseWriter, _ *http.Request) {
