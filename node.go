@@ -213,10 +213,8 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	release := context.AfterFunc(ctx, func() { // runs in progress may end in peace, for a while
 		n.unlisten()
 		n.log.Info("stopping", "grace", n.cfg.Grace.String())
-		timer := time.NewTimer(n.cfg.Grace)
-		defer timer.Stop()
 		select {
-		case <-timer.C:
+		case <-time.After(n.cfg.Grace):
 			n.halt(process.ErrStopping)
 		case <-n.stop.Done():
 		}

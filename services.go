@@ -195,10 +195,8 @@ func (n *Node) greetBack(to string, known bool) {
 		return
 	}
 	err := n.kernel.Ensure("greet", func(ctx context.Context) error {
-		timer := time.NewTimer(rand.N(greetSpread)) // a fleet must not answer in step
-		defer timer.Stop()
 		select {
-		case <-timer.C:
+		case <-time.After(rand.N(greetSpread)): // a fleet must not answer in step
 			n.greet()
 		case <-ctx.Done():
 		}

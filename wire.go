@@ -238,11 +238,9 @@ func (n *Node) refused(s subject.Subject) func(store.Item, string) {
 func (n *Node) sayHello(ctx context.Context) error {
 	for {
 		n.greet()
-		timer := time.NewTimer(jitter(helloEvery))
 		select {
-		case <-timer.C:
+		case <-time.After(jitter(helloEvery)):
 		case <-ctx.Done():
-			timer.Stop()
 			return nil
 		}
 	}

@@ -32,9 +32,9 @@ func scanValue(b []byte, i, depth int) (int, error) {
 			return i, &fault{i, fmt.Sprintf("more than %d nested brackets", MaxDepth), fmt.Sprintf("at most %d", MaxDepth)}
 		}
 		if c == '{' {
-			return scanObject(b, i, depth)
+			return scanList(b, i, depth, '}', scanMember)
 		}
-		return scanArray(b, i, depth)
+		return scanList(b, i, depth, ']', scanValue)
 	case c == '"':
 		return scanString(b, i)
 	case c == '-' || '0' <= c && c <= '9':
@@ -49,47 +49,25 @@ func scanValue(b []byte, i, depth int) (int, error) {
 	return i, unexpected(b, i, "a JSON value")
 }
 
-func scanArray(b []byte, i, depth int) (int, error) {
-	i = blank(b, i+1)
-	if i < len(b) && b[i] == ']' {
+// scanList reads what stands between two brackets, of which end is the second:
+// pieces with commas between them.
+func scanList(b []byte, i, depth int, end byte, piece func(b []byte, i, depth int) (int, error)) (int, error) {
+	if i = blank(b, i+1); i < len(b) && b[i] == end {
 		return i + 1, nil
 	}
 	for {
-		end, err := scanValue(b, i, depth+1)
+		next, err := piece(b, i, depth+1)
 		if err != nil {
-			return end, err
+			return next, err
 		}
-		if i = blank(b, end); i >= len(b) {
+		if i = blank(b, next); i >= len(b) {
 			return i, errUnfinished
 		}
-		if b[i] == ']' {
+		if b[i] == end {
 			return i + 1, nil
 		}
 		if b[i] != ',' {
-			return i, unexpected(b, i, `"," or "]"`)
-		}
-		i = blank(b, i+1)
-	}
-}
-
-func scanObject(b []byte, i, depth int) (int, error) {
-	i = blank(b, i+1)
-	if i < len(b) && b[i] == '}' {
-		return i + 1, nil
-	}
-	for {
-		end, err := scanMember(b, i, depth)
-		if err != nil {
-			return end, err
-		}
-		if i = blank(b, end); i >= len(b) {
-			return i, errUnfinished
-		}
-		if b[i] == '}' {
-			return i + 1, nil
-		}
-		if b[i] != ',' {
-			return i, unexpected(b, i, `"," or "}"`)
+			return i, unexpected(b, i, fmt.Sprintf(`"," or "%c"`, end))
 		}
 		i = blank(b, i+1)
 	}
@@ -112,7 +90,7 @@ func scanMember(b []byte, i, depth int) (int, error) {
 	if b[i] != ':' {
 		return i, unexpected(b, i, `":"`)
 	}
-	return scanValue(b, blank(b, i+1), depth+1)
+	return scanValue(b, blank(b, i+1), depth)
 }
 
 // scanString checks quotes, escapes and control characters; whether the bytes

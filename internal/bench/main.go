@@ -196,16 +196,27 @@ func loop(d time.Duration, clients int, p50 bool, f func() error) (float64, erro
 	return float64(count.Load()) / time.Since(began).Seconds(), nil
 }
 
-// stewardRun: two nodes, two journals on this disk, an embedded broker; a call is
-// Submit of an Echo until its outcome is durable at the sender.
-func stewardRun(dir string, d time.Duration, clients int, p50 bool) (v float64, err error) {
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true})
+// broker is one on loopback, at a port of its own.
+func broker(opts server.Options) (*server.Server, error) {
+	opts.Host, opts.Port, opts.NoSigs, opts.NoLog = "127.0.0.1", server.RANDOM_PORT, true, true
+	s, err := server.NewServer(&opts)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	go s.Start()
 	if !s.ReadyForConnections(10 * time.Second) {
-		return 0, errors.New("the broker is not ready")
+		s.Shutdown()
+		return nil, errors.New("the broker is not ready")
+	}
+	return s, nil
+}
+
+// stewardRun: two nodes, two journals on this disk, an embedded broker; a call is
+// Submit of an Echo until its outcome is durable at the sender.
+func stewardRun(dir string, d time.Duration, clients int, p50 bool) (v float64, err error) {
+	s, err := broker(server.Options{})
+	if err != nil {
+		return 0, err
 	}
 	defer s.Shutdown()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -241,13 +252,9 @@ func stewardRun(dir string, d time.Duration, clients int, p50 bool) (v float64, 
 
 // jetStream does the same work with two streams that sync each message.
 func jetStream(dir string, d time.Duration, clients int) (float64, error) {
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, SyncAlways: true, StoreDir: dir, NoSigs: true, NoLog: true})
+	s, err := broker(server.Options{JetStream: true, SyncAlways: true, StoreDir: dir})
 	if err != nil {
 		return 0, err
-	}
-	go s.Start()
-	if !s.ReadyForConnections(10 * time.Second) {
-		return 0, errors.New("the broker is not ready")
 	}
 	defer s.Shutdown()
 	ctx := context.Background()

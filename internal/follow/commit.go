@@ -102,10 +102,8 @@ func (b *batch) add(f *Follower, l line, cost int) {
 
 // sleep waits, and reports whether ctx still holds.
 func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
 	select {
-	case <-t.C:
+	case <-time.After(d):
 		return true
 	case <-ctx.Done():
 		return false

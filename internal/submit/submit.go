@@ -83,7 +83,10 @@ func (w *Watcher) Run(ctx context.Context) error {
 				t.report(fmt.Errorf("take submissions: %w (nothing is lost; trying again)", err), w.File)
 				failing = true
 			}
-			sleep(ctx, backoff)
+			select {
+			case <-ctx.Done():
+			case <-time.After(backoff):
+			}
 			backoff = min(2*backoff, maxBackoff)
 			continue
 		}
@@ -188,13 +191,12 @@ func (t *taker) wait(ctx context.Context, n *fsnotify.Watcher, d time.Duration) 
 	if n != nil {
 		events, errs = n.Events, n.Errors
 	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
+	over := time.After(d)
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-timer.C:
+		case <-over:
 			return
 		case <-errs: //nolint:errcheck // events were lost: look
 			return
@@ -204,15 +206,6 @@ func (t *taker) wait(ctx context.Context, n *fsnotify.Watcher, d time.Duration) 
 				return
 			}
 		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
 	}
 }
 
