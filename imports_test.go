@@ -14,15 +14,16 @@ var layers = map[string][]string{
 	"ack":         {},
 	"errorkernel": {},
 	"message":     {"subject", "ack"},
-	"store":       {"message", "subject", "ack"},
-	"process":     {"message", "subject", "ack", "store"},
+	"store":       {"message", "subject", "ack", "internal/failpoint"},
+	"process":     {"message", "subject", "ack", "store", "internal/failpoint"},
 
 	"internal/api":       {"message", "store", "errorkernel", "subject", "ack"},
 	"internal/config":    {"subject", "ack", "internal/follow"},
+	"internal/failpoint": {},
 	"internal/follow":    {"message", "subject"},
-	"internal/method":    {"message", "process", "subject", "ack"},
+	"internal/method":    {"message", "process", "subject", "ack", "internal/failpoint"},
 	"internal/metrics":   {"errorkernel", "ack"},
-	"internal/submit":    {"message"},
+	"internal/submit":    {"message", "internal/failpoint"},
 	"internal/transport": {"subject"},
 
 	// These drive whole nodes, or stand for the protocol without any.

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/steward-bus/steward/internal/failpoint"
 	"github.com/steward-bus/steward/store"
 )
 
@@ -67,6 +68,7 @@ func (l *messageLog) append(entries []store.Entry) error {
 }
 
 func (l *messageLog) write(b []byte) error {
+	failpoint.Hit(failpoint.Logging)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.size > 0 && l.size+int64(len(b)) > messageLogSize {

@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/steward-bus/steward/ack"
+	"github.com/steward-bus/steward/internal/failpoint"
 	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/store"
 	"github.com/steward-bus/steward/subject"
@@ -258,6 +259,7 @@ func (p *Publisher) send(ctx context.Context, entries []store.Entry) error {
 		payload = nil
 	}
 	before := p.Store.Attempting(p.Subject, last)
+	failpoint.Hit(failpoint.Sending)
 	reply, err := p.request(ctx, entries, headerOf(p.Node, p.Store, road, contentType), payload)
 	if payload == nil || errors.Is(err, ErrNobody) || errors.Is(err, ErrOffline) {
 		p.Store.NotAttempted(p.Subject, before)
@@ -265,6 +267,7 @@ func (p *Publisher) send(ctx context.Context, entries []store.Entry) error {
 	if err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.Answered)
 	return p.take(entries, reply, payload == nil)
 }
 

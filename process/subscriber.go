@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/steward-bus/steward/ack"
+	"github.com/steward-bus/steward/internal/failpoint"
 	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/store"
 	"github.com/steward-bus/steward/subject"
@@ -123,6 +124,7 @@ func (s *Subscriber) take(ctx context.Context, group []Request) error {
 	for i, r := range asked {
 		s.respond(r, answerOf(got.Replies[i]))
 	}
+	failpoint.Hit(failpoint.Told)
 	if s.Received != nil && got.New > 0 {
 		s.Received(got.New)
 	}
@@ -134,6 +136,7 @@ func (s *Subscriber) take(ctx context.Context, group []Request) error {
 		s.Handled(d.Work, d.Result)
 	}
 	if s.Settled != nil && len(got.Settled) > 0 {
+		failpoint.Hit(failpoint.Settled)
 		s.Settled(got.Settled)
 	}
 	s.report(batches, got.Replies)

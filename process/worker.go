@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/steward-bus/steward/ack"
+	"github.com/steward-bus/steward/internal/failpoint"
 	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/store"
 )
@@ -196,9 +197,11 @@ func (w *Worker) single(k store.Work) error {
 		if len(gone) > 0 {
 			return nil // its sender took it back
 		}
+		failpoint.Hit(failpoint.Started)
 		k.Runs++
 	}
 	r := w.run(k)
+	failpoint.Hit(failpoint.Ran)
 	if w.Stop.Err() != nil && r.Outcome != ack.Done { // whatever it says, it is the node that ended it
 		if w.Method.Repeatable || k.Message.OnUnknown == message.Rerun {
 			return nil // it stays in the inbox, and runs again

@@ -10,6 +10,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/steward-bus/steward/ack"
+	"github.com/steward-bus/steward/internal/failpoint"
 	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/subject"
 )
@@ -95,6 +96,7 @@ func (db *DB) Receive(batches ...Batch) (got Received, err error) {
 	}
 	var t tally
 	var taken map[string]int
+	failpoint.Hit(failpoint.Receiving)
 	err = db.w.do(func(tx *bolt.Tx) error {
 		got, t, taken = Received{Lanes: map[string]Lane{}}, tally{}, map[string]int{}
 		for _, b := range batches {
@@ -107,6 +109,7 @@ func (db *DB) Receive(batches ...Batch) (got Received, err error) {
 		}
 		return nil
 	}, func() {
+		failpoint.Hit(failpoint.Received)
 		db.mu.Lock()
 		db.subtract(t)
 		for key, n := range taken {
@@ -366,6 +369,7 @@ func isLocal(k []byte) bool { return len(k) == 16 && k[6]>>4 == 8 }
 // say it again.
 func (r *receiver) settle(item Item) (ack.Ack, error) {
 	accepted := ack.Ack{Verdict: ack.Accepted}
+	failpoint.Hit(failpoint.Settling)
 	if item.Message.Result == nil || item.Message.CausationID == uuid.Nil {
 		return ack.Ack{Verdict: ack.Rejected, Reason: "a Result has a result and names its message in causationid"}, nil
 	}
@@ -534,6 +538,7 @@ func (db *DB) Lanes() (lanes []Lane) {
 // crash leaves their outcome unknown. It returns those that were taken out of
 // the inbox meanwhile, which must not be run.
 func (db *DB) Started(l Lane, places ...message.Place) (gone []message.Place, err error) {
+	failpoint.Hit(failpoint.Starting)
 	err = db.w.do(func(tx *bolt.Tx) error {
 		gone = nil
 		queue := tx.Bucket(bucketInbox).Bucket([]byte(l.Key()))
@@ -581,6 +586,7 @@ func (db *DB) Finish(l Lane, done []Finished, notes ...Note) error {
 	}
 	var sent []*message.Message
 	removed := 0
+	failpoint.Hit(failpoint.Finishing)
 	return db.w.do(func(tx *bolt.Tx) error {
 		sent, removed = nil, 0
 		queue := tx.Bucket(bucketInbox).Bucket([]byte(l.Key()))
@@ -601,6 +607,7 @@ func (db *DB) Finish(l Lane, done []Finished, notes ...Note) error {
 		}
 		return putNotes(tx, notes)
 	}, func() {
+		failpoint.Hit(failpoint.Finished)
 		db.mu.Lock()
 		db.addInbox(l.Key(), -removed)
 		db.ended += removed

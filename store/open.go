@@ -16,6 +16,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
+	"github.com/steward-bus/steward/internal/failpoint"
 	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/subject"
 )
@@ -51,6 +52,7 @@ func Open(path string, opts Options) (*DB, error) {
 	if err := guarded(func() error { return db.load() }); err != nil {
 		return nil, errors.Join(fmt.Errorf("open journal %s: %w", path, err), g.file.Close(), b.Close())
 	}
+	failpoint.Hit(failpoint.Opened)
 	go db.w.loop() // ended by Close
 	return db, nil
 }
@@ -116,6 +118,7 @@ func create(path string) error {
 	if err = errors.Join(err, b.Close()); err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.Creating)
 	if err := os.Rename(tmp, path); err != nil {
 		return err
 	}

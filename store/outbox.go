@@ -10,6 +10,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/steward-bus/steward/ack"
+	"github.com/steward-bus/steward/internal/failpoint"
 	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/subject"
 )
@@ -37,12 +38,16 @@ func (db *DB) Accept(_ context.Context, ms []*message.Message, byFile bool, note
 			return err
 		}
 	}
+	failpoint.Hit(failpoint.Accepting)
 	return db.w.do(func(tx *bolt.Tx) error {
 		if err := db.putOut(tx, ms, events, byFile); err != nil {
 			return err
 		}
 		return putNotes(tx, notes)
-	}, func() { db.countNew(ms) })
+	}, func() {
+		failpoint.Hit(failpoint.Accepted)
+		db.countNew(ms)
+	})
 }
 
 // putOut assigns places, in order, and fills the outbox.
@@ -271,6 +276,7 @@ func (db *DB) answers(s subject.Subject, answers []Answer, patient bool, done fu
 		return tx.Bucket(bucketRoads).Put([]byte(name), r.encode([]byte(name)))
 	}
 	then := func() {
+		failpoint.Hit(failpoint.Acked)
 		db.mu.Lock()
 		db.advance(name, r, t)
 		db.mu.Unlock()
@@ -279,6 +285,7 @@ func (db *DB) answers(s subject.Subject, answers []Answer, patient bool, done fu
 			done(t.ended)
 		}
 	}
+	failpoint.Hit(failpoint.Acking)
 	if patient {
 		db.w.later(run, then)
 		return nil
@@ -444,6 +451,7 @@ func (db *DB) end(tx *bolt.Tx, queue *bolt.Bucket, g goneEntry, st status, now t
 func (db *DB) GiveUp(s subject.Subject, places []message.Place, outcome ack.Outcome, reason string) ([]Settled, error) {
 	name := s.String()
 	var t tally
+	failpoint.Hit(failpoint.GivingUp)
 	err := db.w.do(func(tx *bolt.Tx) error {
 		t = tally{}
 		queue := tx.Bucket(bucketOutbox).Bucket([]byte(name))
@@ -461,6 +469,7 @@ func (db *DB) GiveUp(s subject.Subject, places []message.Place, outcome ack.Outc
 		}
 		return nil
 	}, func() {
+		failpoint.Hit(failpoint.GivenUp)
 		db.mu.Lock()
 		db.subtract(t)
 		db.mu.Unlock()
@@ -521,6 +530,7 @@ func (db *DB) Met(s subject.Subject, store uuid.UUID) ([]Settled, error) {
 	name := s.String()
 	var t tally
 	var r road
+	failpoint.Hit(failpoint.Meeting)
 	err := db.w.do(func(tx *bolt.Tx) error {
 		t = tally{}
 		var err error
@@ -535,6 +545,7 @@ func (db *DB) Met(s subject.Subject, store uuid.UUID) ([]Settled, error) {
 		r.store, r.settled = store, message.Place{}
 		return tx.Bucket(bucketRoads).Put([]byte(name), r.encode([]byte(name)))
 	}, func() {
+		failpoint.Hit(failpoint.Met)
 		db.mu.Lock()
 		db.subtract(t)
 		o := db.stat(name)

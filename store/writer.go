@@ -9,6 +9,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/steward-bus/steward/internal/failpoint"
 )
 
 // Limits of one group commit.
@@ -232,9 +234,11 @@ func (w *writer) try(group []*op) error {
 			}
 			continue
 		}
+		failpoint.Hit(failpoint.Committing)
 		if err := tx.Commit(); err != nil {
 			return w.fail(err)
 		}
+		failpoint.Hit(failpoint.Committed)
 		return nil
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"path"
 	"runtime"
 	"syscall"
+
+	"github.com/steward-bus/steward/internal/failpoint"
 )
 
 // How a line gets into a file exactly once. The journal commits how long a file
@@ -83,9 +85,11 @@ func (l logFiles) append(name string, lines []byte, committed int64, known, cert
 	if _, err := f.WriteAt(lines, at); err != nil {
 		return 0, note, err
 	}
+	failpoint.Hit(failpoint.LinesWritten)
 	if err := syncData(f.File); err != nil {
 		return 0, note, err
 	}
+	failpoint.Hit(failpoint.LinesSynced)
 	if !known || f.fresh || f.size != committed {
 		if err := l.syncFolders(name); err != nil {
 			return 0, note, err

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/steward-bus/steward/internal/failpoint"
 	"github.com/steward-bus/steward/message"
 )
 
@@ -164,7 +165,7 @@ func (t *taker) commit(ctx context.Context, c claim, b batch, at message.Mark) e
 	if err := t.keep(c, b.refused); err != nil {
 		return err
 	}
-	if err := t.step("kept"); err != nil {
+	if err := t.step(failpoint.Kept); err != nil {
 		return err
 	}
 	ms := make([]*message.Message, len(b.taken))
@@ -178,7 +179,7 @@ func (t *taker) commit(ctx context.Context, c claim, b batch, at message.Mark) e
 	if err != nil {
 		return err
 	}
-	return t.step("accepted")
+	return t.step(failpoint.FileTaken)
 }
 
 func (t *taker) accept(ctx context.Context, c claim, ms []*message.Message, at message.Mark) error {
@@ -221,7 +222,7 @@ func (t *taker) finish(ctx context.Context, c claim, f *os.File, size int64, hol
 	if err := syncDir(c.dir); err != nil {
 		return err
 	}
-	if err := t.step("done"); err != nil {
+	if err := t.step(failpoint.FileDone); err != nil {
 		return err
 	}
 	return t.forget(ctx, done)
@@ -237,12 +238,12 @@ func (t *taker) forget(ctx context.Context, c claim) error {
 			return fmt.Errorf("delete the note of %s: %w", c.path(), err)
 		}
 	}
-	if err := t.step("forgotten"); err != nil {
+	if err := t.step(failpoint.Forgotten); err != nil {
 		return err
 	}
 	if err := os.Remove(c.path()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	delete(t.kept, c.key())
-	return t.step("removed")
+	return t.step(failpoint.Removed)
 }

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/steward-bus/steward/internal/failpoint"
 )
 
 // Results is a folder with one file for each message that came by file. The
@@ -34,6 +36,7 @@ func (r Results) Put(id string, v any) error {
 		return fmt.Errorf("write the result of %s: %w", id, err)
 	}
 	_, err = f.Write(append(b, '\n'))
+	failpoint.Hit(failpoint.ResultPart)
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(f.Name(), filepath.Join(r.Dir, id+".json"))
 	}
@@ -41,6 +44,7 @@ func (r Results) Put(id string, v any) error {
 		os.Remove(f.Name())
 		return fmt.Errorf("write the result of %s: %w", id, err)
 	}
+	failpoint.Hit(failpoint.ResultThere)
 	return nil
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
+	"github.com/steward-bus/steward/internal/failpoint"
 	"github.com/steward-bus/steward/message"
 )
 
@@ -261,11 +262,12 @@ func (t *taker) name() string {
 // crashed ends Run where a test wants the process to have died.
 type crashed struct{ error }
 
-func (t *taker) step(name string) error {
+func (t *taker) step(s failpoint.Step) error {
+	failpoint.Hit(s)
 	if t.crash == nil {
 		return nil
 	}
-	if err := t.crash(name); err != nil {
+	if err := t.crash(string(s)); err != nil {
 		return crashed{err}
 	}
 	return nil

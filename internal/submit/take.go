@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/steward-bus/steward/internal/failpoint"
 	"github.com/steward-bus/steward/message"
 )
 
@@ -147,6 +148,7 @@ func (t *taker) claim(ctx context.Context, path string, hold leaseState, f *os.F
 	if err := f.Sync(); err != nil {
 		return fmt.Errorf("sync %s: %w", path, err)
 	}
+	failpoint.Hit(failpoint.Claiming)
 	if err := os.Rename(path, c.path()); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
@@ -157,7 +159,7 @@ func (t *taker) claim(ctx context.Context, path string, hold leaseState, f *os.F
 		return err
 	}
 	t.growth[c.path()] = t.growth[path] // the same file, as long unchanged
-	if err := t.step("claimed"); err != nil {
+	if err := t.step(failpoint.Claimed); err != nil {
 		return err
 	}
 	release(f, hold)
@@ -182,7 +184,7 @@ func (t *taker) split(ctx context.Context, path string, f *os.File, fi fs.FileIn
 		os.Remove(c.path())
 		return fmt.Errorf("split %s: %w", path, err)
 	}
-	if err := errors.Join(f.Sync(), t.step("tail")); err != nil {
+	if err := errors.Join(f.Sync(), t.step(failpoint.Tail)); err != nil {
 		return err
 	}
 	if err := exchange(path, c.path()); err != nil {
@@ -190,7 +192,7 @@ func (t *taker) split(ctx context.Context, path string, f *os.File, fi fs.FileIn
 		t.noSwap = !errors.Is(err, fs.ErrNotExist)
 		return nil
 	}
-	if err := t.step("exchanged"); err != nil {
+	if err := t.step(failpoint.Exchanged); err != nil {
 		return err
 	}
 	if now, err := os.Lstat(c.path()); err != nil || !os.SameFile(now, fi) || !leaseIntact(f) {

@@ -1,0 +1,6 @@
+//go:build !(failpoint && unix)
+
+package failpoint
+
+// Hit does nothing.
+func Hit(Step) {}
