@@ -5,14 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"runtime"
 	"strings"
 	"time"
 
 	"github.com/steward-bus/steward/ack"
 	"github.com/steward-bus/steward/errorkernel"
-	"github.com/steward-bus/steward/internal/method"
 	"github.com/steward-bus/steward/internal/metrics"
 	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/process"
@@ -170,13 +167,6 @@ func (n *Node) online() bool {
 	c := n.conn.Load()
 	return c != nil && c.Connected()
 }
-
-func newHello(version string, started time.Time, methods []string, id, epoch string) method.Hello {
-	return method.Hello{Version: version, OS: runtime.GOOS, Arch: runtime.GOARCH, StartedAt: started, Methods: methods, StoreID: id, Epoch: epoch}
-}
-
-// jitter is d, give or take a tenth.
-func jitter(d time.Duration) time.Duration { return d - d/10 + rand.N(d/5+1) }
 
 // decodeFailure reads a record of the journal.
 func decodeFailure(record []byte) (f errorkernel.Failure, err error) {

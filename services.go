@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/google/uuid"
@@ -187,24 +186,3 @@ func (n *Node) expire() error {
 	}
 	return nil
 }
-
-// greetBack answers the first hello of a life: central's by all nodes, a new
-// node's by central. It may have been sent before the other side listened.
-func (n *Node) greetBack(to string, known bool) {
-	if to != n.central() && (known || n.central() != n.cfg.Name) {
-		return
-	}
-	err := n.kernel.Ensure("greet", func(ctx context.Context) error {
-		select {
-		case <-time.After(rand.N(greetSpread)): // a fleet must not answer in step
-			n.greet()
-		case <-ctx.Done():
-		}
-		return nil
-	})
-	if err != nil {
-		n.log.Debug("a greeting was not sent", "err", err)
-	}
-}
-
-const greetSpread = 500 * time.Millisecond

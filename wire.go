@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -12,11 +11,9 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/steward-bus/steward/errorkernel"
-	"github.com/steward-bus/steward/internal/method"
 	"github.com/steward-bus/steward/internal/transport"
 	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/process"
-	"github.com/steward-bus/steward/store"
 	"github.com/steward-bus/steward/subject"
 )
 
@@ -97,6 +94,16 @@ func (n *Node) disconnect() {
 	}
 }
 
+func (n *Node) brokerURL() string {
+	if n.broker != nil {
+		return n.broker.URL()
+	}
+	if len(n.cfg.Brokers) > 0 {
+		return fmt.Sprint(n.cfg.Brokers)
+	}
+	return "none"
+}
+
 // connected is told when the broker comes and goes.
 func (n *Node) connected(on bool, err error) {
 	if !on {
@@ -129,12 +136,6 @@ func (n *Node) wakeAll(node string, journal uuid.UUID, reborn bool) {
 		}
 	}
 }
-
-const (
-	maxSubjects = 1024 // subjects that a node serves; beyond, strangers' inventions are not answered
-	helloEvery  = time.Minute
-	onlineFor   = 150 * time.Second
-)
 
 // listen takes whatever comes for this node, and hears central's hello.
 func (n *Node) listen(context.Context) error {
@@ -177,157 +178,3 @@ func (n *Node) offer(r transport.Received) {
 		n.report(errorkernel.Failure{Class: errorkernel.Transport, Severity: errorkernel.Warning, Subject: r.Subject, Cause: "more requests than can wait: some were not answered, their senders come again"})
 	}
 }
-
-func (n *Node) subscriber(s subject.Subject) *process.Subscriber {
-	name := s.String()
-	n.mu.Lock()
-	sub := n.subscribers[name]
-	if sub == nil && len(n.subscribers) < maxSubjects {
-		sub = process.NewSubscriber(&process.Subscriber{
-			Subject: s, Node: n.cfg.Name, Store: n.db, Method: n.methods[s.Method], Allow: n.allow(s.Method), Log: n.log,
-			Stop: n.stop, Work: n.work, Queued: n.queued, Handled: n.handled, Settled: n.settled, Refused: n.refused(s), Requeue: n.requeue, Received: func(k int) { n.received.Add(uint64(k)) },
-		})
-		n.subscribers[name] = sub
-		defer n.ensure("receive:"+name, sub.Run)
-	}
-	n.mu.Unlock()
-	return sub
-}
-
-// allow decides from whom this node takes a method; nil means from everybody.
-func (n *Node) allow(name string) func(string) error {
-	list, limited := n.cfg.Allow[name]
-	if !limited || slices.Contains(list, "*") {
-		return nil
-	}
-	return func(from string) error {
-		if slices.Contains(list, from) {
-			return nil
-		}
-		return fmt.Errorf("%s does not take %s from %s: its configuration allows %v", n.cfg.Name, name, from, list)
-	}
-}
-
-// requeue sends results once more, as new messages: their first journey is over.
-func (n *Node) requeue(ms ...*message.Message) error {
-	now := time.Now()
-	for _, m := range ms {
-		expires := m.Expires
-		n.db.Fresh(m, now)
-		m.Expires = expires
-	}
-	if err := n.db.Accept(context.Background(), ms, false); err != nil {
-		return err
-	}
-	n.queued(ms)
-	return nil
-}
-
-// refused tells of a message to s that was rejected here.
-func (n *Node) refused(s subject.Subject) func(store.Item, string) {
-	return func(item store.Item, reason string) {
-		n.report(errorkernel.Failure{
-			Class: errorkernel.Rejection, Severity: errorkernel.Warning, Subject: s.String(), Message: item.ID.String(),
-			Cause: fmt.Sprintf("refused a message of %s: %s", item.From, reason),
-		})
-	}
-}
-
-// sayHello tells central that this node is there: at once, and every minute, with
-// jitter so that a fleet does not come in step.
-func (n *Node) sayHello(ctx context.Context) error {
-	for {
-		n.greet()
-		select {
-		case <-time.After(jitter(helloEvery)):
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-// greet publishes a hello. It is presence, not news: nothing keeps it.
-func (n *Node) greet() {
-	c := n.conn.Load()
-	if c == nil || !c.Connected() {
-		return
-	}
-	m := &message.Message{ToNode: n.central(), Kind: subject.EventNACK, Method: message.MethodSayHello, Data: n.hello().Data(), FromNode: n.cfg.Name, ID: uuid.Must(uuid.NewV7()), Time: time.Now()}
-	m.Expires, m.Place = m.Time.Add(2*helloEvery), message.Place{Epoch: n.db.Epoch(), Seq: 1}
-	event, err := m.Encode(n.cfg.Prefix)
-	if err != nil {
-		return
-	}
-	to := m.Subject(n.cfg.Prefix).String()
-	if n.central() == n.cfg.Name { // everybody waits for central
-		to = n.cfg.Prefix + ".hello." + n.cfg.Name
-	}
-	ctx, cancel := context.WithTimeout(n.stop, 2*time.Second)
-	defer cancel()
-	if err := c.Publish(ctx, to, process.Header{"Content-Type": {message.ContentEvent}}, event); err != nil {
-		n.log.Debug("hello was not sent", "err", err)
-	}
-}
-
-func (n *Node) central() string {
-	if n.cfg.Central == "" {
-		return n.cfg.Name
-	}
-	return n.cfg.Central
-}
-
-func (n *Node) hello() method.Hello {
-	names := make([]string, 0, len(n.methods))
-	for name := range n.methods {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return newHello(n.cfg.Version, n.opened, names, n.db.ID().String(), n.db.Epoch().String())
-}
-
-// hear takes a hello from the wire.
-func (n *Node) hear(r transport.Received) {
-	e, err := message.DecodeStored(r.Data)
-	if err != nil {
-		n.log.Debug("a hello that cannot be read", "subject", r.Subject, "err", err)
-		return
-	}
-	n.helloMessage(e)
-}
-
-// helloMessage notes who is there, and wakes what waits for it.
-func (n *Node) helloMessage(m *message.Message) {
-	h, err := method.DecodeHello(m.Data)
-	if err != nil {
-		n.log.Debug("a hello that cannot be read", "from", m.FromNode, "err", err)
-	}
-	if err != nil || m.FromNode == n.cfg.Name {
-		n.log.Debug("a hello that is not heard", "from", m.FromNode, "err", err)
-		return
-	}
-	n.mu.Lock()
-	p, known := n.peers[m.FromNode]
-	was := p
-	p.Name, p.Version, p.OS, p.Arch, p.StartedAt, p.Methods = m.FromNode, h.Version, h.OS, h.Arch, h.StartedAt, h.Methods
-	p.LastSeen = time.Now()
-	if id, err := uuid.Parse(h.StoreID); err == nil {
-		p.StoreID = id
-	}
-	if epoch, err := uuid.Parse(h.Epoch); err == nil {
-		p.Epoch = epoch
-	}
-	if known || len(n.peers) < maxPeers {
-		n.peers[p.Name] = p
-	}
-	n.mu.Unlock()
-	if !known || was.Epoch != p.Epoch {
-		n.log.Info("hello", "from", p.Name, "version", p.Version, "os", p.OS, "arch", p.Arch)
-		n.greetBack(p.Name, known)
-	}
-	if err := n.db.PutPeer(p); err != nil {
-		n.log.Warn("a peer was not kept", "peer", p.Name, "err", err)
-	}
-	n.wakeAll(p.Name, p.StoreID, was.Epoch != p.Epoch)
-}
-
-const maxPeers = 100_000

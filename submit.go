@@ -1,0 +1,99 @@
+package steward
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/steward-bus/steward/message"
+	"github.com/steward-bus/steward/store"
+	"github.com/steward-bus/steward/subject"
+)
+
+// Submit accepts messages: it fills in what the node knows and returns nil when
+// they are durable here. All of them are accepted, in order, or none. Errors wrap
+// message.ErrInvalid, or store.ErrFull.
+func (n *Node) Submit(ctx context.Context, ms ...*message.Message) error {
+	return n.accept(ctx, ms, false)
+}
+
+func (n *Node) accept(ctx context.Context, ms []*message.Message, byFile bool, notes ...store.Note) error {
+	if err := n.prepare(ms...); err != nil {
+		return err
+	}
+	return n.commit(ctx, ms, byFile, notes...)
+}
+
+// prepare checks messages and fills in what the node knows.
+func (n *Node) prepare(ms ...*message.Message) error {
+	now := time.Now()
+	for i, m := range ms {
+		if err := n.check(m); err != nil {
+			return fmt.Errorf("message %d: %w", i+1, err)
+		}
+		n.db.Fresh(m, now)
+	}
+	return nil
+}
+
+// commit makes prepared messages durable, and wakes who sends them.
+func (n *Node) commit(ctx context.Context, ms []*message.Message, byFile bool, notes ...store.Note) error {
+	if err := n.db.Accept(ctx, ms, byFile, notes...); err != nil {
+		return err
+	}
+	n.accepted.Add(uint64(len(ms)))
+	n.metrics.Accepted(len(ms))
+	n.queued(ms)
+	for _, m := range ms {
+		n.log.Info("accepted", "id", m.ID, "to", m.ToNode, "method", m.Method)
+		if byFile {
+			n.changed([]store.Change{{ID: m.ID, ByFile: true}})
+		}
+	}
+	return nil
+}
+
+// check refuses what can be known here never to succeed.
+func (n *Node) check(m *message.Message) error {
+	if err := m.Validate(); err != nil {
+		return err
+	}
+	if m.Method == message.MethodResult {
+		return fmt.Errorf("%w: method Result is the road's own: nobody submits it", message.ErrInvalid)
+	}
+	size := 1024
+	for _, d := range m.Data {
+		size += len(d) + 3
+	}
+	limit := message.MaxBodyBytes
+	if c := n.conn.Load(); c != nil && c.MaxPayload() > 0 {
+		limit = min(limit, c.MaxPayload())
+	}
+	if size > limit {
+		return fmt.Errorf("%w: data has about %d bytes: the broker takes %d at most", message.ErrInvalid, size, limit)
+	}
+	known := n.methods[m.Method]
+	if known == nil {
+		return nil // the receiver may have what we have not
+	}
+	if !known.Takes(m.Kind) {
+		return fmt.Errorf("%w: commandOrEvent is %s: method %s takes %v", message.ErrInvalid, m.Kind, m.Method, known.Kinds)
+	}
+	if known.Check != nil {
+		if err := known.Check(m); err != nil {
+			return fmt.Errorf("%w: %w", message.ErrInvalid, err)
+		}
+	}
+	return nil
+}
+
+// queued wakes the publishers of messages that entered the outbox.
+func (n *Node) queued(ms []*message.Message) {
+	var last subject.Subject
+	for _, m := range ms {
+		if s := m.Subject(n.cfg.Prefix); s != last {
+			last = s
+			n.publish(s)
+		}
+	}
+}
