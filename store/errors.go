@@ -14,7 +14,7 @@ var (
 var (
 	ErrClosed   = errors.New("the journal is closed")
 	ErrFull     = errors.New("the disk is full: free some space, nothing that was accepted is lost")
-	ErrBroken   = errors.New("the journal could not be written: it must be opened anew")
+	ErrBroken   = errors.New("the journal could not be written: see to its disk and start steward again, nothing that was accepted is lost")
 	ErrNotFound = errors.New("no such message")
 	ErrTooLate  = errors.New("too late")
 )

@@ -188,12 +188,13 @@ func (w *writer) commit(group []*op) {
 	if w.observe != nil {
 		w.observe(len(group), time.Since(began))
 	}
+	var unkept []*op
 	for _, o := range group {
 		if o.err == nil {
 			o.err = err
 		}
 		if o.done == nil && errors.Is(o.err, ErrFull) {
-			w.again(o)
+			unkept = append(unkept, o)
 			continue
 		}
 		if o.err == nil && o.then != nil {
@@ -203,12 +204,22 @@ func (w *writer) commit(group []*op) {
 			o.done <- o.err
 		}
 	}
+	w.again(unkept)
 }
 
-// again lets an operation that nobody waits for wait for room on the disk.
-func (w *writer) again(o *op) {
-	o.err = nil
-	w.append(o)
+// again lets operations that nobody waits for wait for room on the disk, before
+// what came meanwhile.
+func (w *writer) again(unkept []*op) {
+	if len(unkept) == 0 {
+		return
+	}
+	for _, o := range unkept {
+		o.err = nil
+	}
+	w.mu.Lock()
+	w.patient = append(unkept, w.patient...)
+	w.mu.Unlock()
+	w.wake()
 }
 
 // try commits group without those whose run failed, each on its own fault.
@@ -216,9 +227,9 @@ func (w *writer) try(group []*op) error {
 	for {
 		tx, err := w.db.Begin(true)
 		if err != nil {
-			return w.fail(err)
+			return w.fail(0, err)
 		}
-		again := false
+		again, id := false, tx.ID()
 		for _, o := range group {
 			if o.err != nil {
 				continue
@@ -230,33 +241,45 @@ func (w *writer) try(group []*op) error {
 		}
 		if again {
 			if err := tx.Rollback(); err != nil {
-				return w.fail(err)
+				return w.fail(0, err)
 			}
 			continue
 		}
 		failpoint.Hit(failpoint.Committing)
 		if err := tx.Commit(); err != nil {
-			return w.fail(err)
+			return w.fail(id, err)
 		}
 		failpoint.Hit(failpoint.Committed)
 		return nil
 	}
 }
 
-// fail says what a failed commit means. Out of space is told before anything of
-// the transaction is referenced, so the next one may try again; after any other
-// error nobody knows what the disk holds, and the store must be opened anew.
-func (w *writer) fail(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+// fail says what the failed commit of transaction id means. When there was no
+// room for what it writes, nothing refers to that, and the next one may try again.
+// After any other error nobody knows what the disk holds, and the store must be
+// opened anew.
+func (w *writer) fail(id int, err error) error {
+	if (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) && !w.visible(id) {
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.failed == nil {
-		w.failed = fmt.Errorf("%w: commit: %w", ErrBroken, err)
+		w.failed = fmt.Errorf("%w (commit to %s: %w)", ErrBroken, w.db.Path(), err)
 		close(w.broken)
 	}
 	return w.failed
+}
+
+// visible reports whether transaction id is what the next one would build on: its
+// head was written, and only then the disk found no room, as one does that
+// gives room late. Told that it is full, the caller would ask for it a second time.
+func (w *writer) visible(id int) (yes bool) {
+	err := w.db.View(func(tx *bolt.Tx) error {
+		yes = tx.ID() >= id
+		return nil
+	})
+	return yes || err != nil
 }
 
 func (w *writer) fault() error {
