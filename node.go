@@ -75,6 +75,7 @@ type Node struct {
 	metrics *metrics.Metrics
 	conn    atomic.Pointer[transport.Conn]
 	broker  *transport.Broker
+	leaving atomic.Bool
 	methods map[string]*process.Method
 	opened  time.Time
 	log     *slog.Logger
@@ -211,7 +212,6 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		return err
 	}
 	release := context.AfterFunc(ctx, func() { // runs in progress may end in peace, for a while
-		n.unlisten()
 		n.log.Info("stopping", "grace", n.cfg.Grace.String())
 		select {
 		case <-time.After(n.cfg.Grace):

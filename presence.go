@@ -1,6 +1,7 @@
 package steward
 
 import (
+	"bytes"
 	"context"
 	"math/rand/v2"
 	"runtime"
@@ -13,6 +14,7 @@ import (
 	"github.com/steward-bus/steward/internal/transport"
 	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/process"
+	"github.com/steward-bus/steward/store"
 	"github.com/steward-bus/steward/subject"
 )
 
@@ -24,13 +26,16 @@ const (
 )
 
 // sayHello tells central that this node is there: at once, and every minute, with
-// jitter so that a fleet does not come in step.
+// jitter so that a fleet does not come in step; and in the end that it leaves.
 func (n *Node) sayHello(ctx context.Context) error {
 	for {
 		n.greet()
 		select {
 		case <-time.After(jitter(helloEvery)):
 		case <-ctx.Done():
+			n.unlisten() // first: who believes the goodbye finds nobody
+			n.leaving.Store(true)
+			n.greet()
 			return nil
 		}
 	}
@@ -74,7 +79,7 @@ func (n *Node) hello() method.Hello {
 	slices.Sort(names)
 	return method.Hello{
 		Version: n.cfg.Version, OS: runtime.GOOS, Arch: runtime.GOARCH, StartedAt: n.opened, Methods: names,
-		StoreID: n.db.ID().String(), Epoch: n.db.Epoch().String(),
+		StoreID: n.db.ID().String(), Epoch: n.db.Epoch().String(), Leaving: n.leaving.Load(),
 	}
 }
 
@@ -96,28 +101,57 @@ func (n *Node) helloMessage(m *message.Message) {
 		return
 	}
 	n.mu.Lock()
-	p, known := n.peers[m.FromNode]
-	was := p
-	p.Name, p.Version, p.OS, p.Arch, p.StartedAt, p.Methods = m.FromNode, h.Version, h.OS, h.Arch, h.StartedAt, h.Methods
-	p.LastSeen = time.Now()
-	if id, err := uuid.Parse(h.StoreID); err == nil {
-		p.StoreID = id
+	was, known := n.peers[m.FromNode]
+	if !known && len(n.peers) >= maxPeers || isStale(h, was) {
+		n.mu.Unlock()
+		n.log.Debug("a hello that is not heard", "from", m.FromNode, "known", known)
+		return
 	}
-	if epoch, err := uuid.Parse(h.Epoch); err == nil {
-		p.Epoch = epoch
-	}
-	if known || len(n.peers) < maxPeers {
-		n.peers[p.Name] = p
-	}
+	p := met(h, was)
+	p.Name = m.FromNode
+	n.peers[p.Name] = p
 	n.mu.Unlock()
-	if !known || was.Epoch != p.Epoch {
+	if h.Leaving {
+		n.log.Info("goodbye", "from", p.Name)
+	} else if !known || was.Epoch != p.Epoch {
 		n.log.Info("hello", "from", p.Name, "version", p.Version, "os", p.OS, "arch", p.Arch)
 		n.greetBack(p.Name, known)
 	}
 	if err := n.db.PutPeer(p); err != nil {
 		n.log.Warn("a peer was not kept", "peer", p.Name, "err", err)
 	}
-	n.wakeAll(p.Name, p.StoreID, was.Epoch != p.Epoch)
+	if !h.Leaving {
+		n.wakeAll(p.Name, p.StoreID, was.Epoch != p.Epoch)
+	}
+}
+
+// isStale reports whether h tells nothing of p's present: the goodbye of a life
+// before the one that p is in, or a late hello of the life that has left.
+func isStale(h method.Hello, p store.Peer) bool {
+	epoch, err := uuid.Parse(h.Epoch)
+	if err != nil {
+		return false // an operator's
+	}
+	if h.Leaving {
+		return bytes.Compare(epoch[:], p.Epoch[:]) < 0
+	}
+	return !p.LeftAt.IsZero() && epoch == p.Epoch
+}
+
+// met is what h adds to what was known of its node.
+func met(h method.Hello, p store.Peer) store.Peer {
+	p.Version, p.OS, p.Arch, p.StartedAt, p.Methods = h.Version, h.OS, h.Arch, h.StartedAt, h.Methods
+	p.LastSeen, p.LeftAt = time.Now(), time.Time{}
+	if h.Leaving {
+		p.LeftAt = p.LastSeen
+	}
+	if id, err := uuid.Parse(h.StoreID); err == nil {
+		p.StoreID = id
+	}
+	if epoch, err := uuid.Parse(h.Epoch); err == nil {
+		p.Epoch = epoch
+	}
+	return p
 }
 
 // greetBack answers the first hello of a life: central's by all nodes, a new

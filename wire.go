@@ -149,7 +149,8 @@ func (n *Node) listen(context.Context) error {
 	return c.Subscribe(n.cfg.Prefix+".hello.*", n.hear)
 }
 
-// unlisten ends that, so that senders need not wait for an answer of a node that stops.
+// unlisten ends that, so that senders need not wait for an answer of a node that
+// stops. Where the broker cannot be told in time it learns it from the connection's end.
 func (n *Node) unlisten() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()

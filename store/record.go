@@ -73,6 +73,7 @@ type Peer struct {
 	StartedAt time.Time `json:"startedAt,omitzero"`
 	Methods   []string  `json:"methods,omitempty"`
 	LastSeen  time.Time `json:"lastSeen,omitzero"`
-	Waiting   int       `json:"waiting"` // messages for it that are not acknowledged yet
-	Online    bool      `json:"online"`  // heard of within the last 150 seconds, or this node itself
+	LeftAt    time.Time `json:"leftAt,omitzero"` // it said goodbye, and nothing since
+	Waiting   int       `json:"waiting"`         // messages for it that are not acknowledged yet
+	Online    bool      `json:"online"`          // heard of within the last 150 seconds and not gone since, or this node itself
 }

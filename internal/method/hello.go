@@ -19,6 +19,7 @@ import (
 
 // Hello is how a node presents itself. StoreID and Epoch identify its journal;
 // both are empty in a hello that an operator wrote, which tells of presence only.
+// Leaving makes it a goodbye: this life of the node takes nothing more.
 type Hello struct {
 	Version   string    `json:"version"`
 	OS        string    `json:"os"`
@@ -27,6 +28,7 @@ type Hello struct {
 	Methods   []string  `json:"methods,omitempty"`
 	StoreID   string    `json:"storeId,omitempty"` // a UUID
 	Epoch     string    `json:"epoch,omitempty"`   // a UUID
+	Leaving   bool      `json:"leaving,omitempty"`
 }
 
 const (
@@ -52,7 +54,7 @@ func DecodeHello(data []string) (Hello, error) {
 	var h Hello
 	fields := map[string]any{
 		"version": &h.Version, "os": &h.OS, "arch": &h.Arch, "startedAt": &h.StartedAt,
-		"methods": &h.Methods, "storeId": &h.StoreID, "epoch": &h.Epoch,
+		"methods": &h.Methods, "storeId": &h.StoreID, "epoch": &h.Epoch, "leaving": &h.Leaving,
 	}
 	if err := decodeFields([]byte(data[0]), fields); err != nil {
 		return Hello{}, fmt.Errorf("hello: %w", err)
@@ -78,6 +80,9 @@ func (h Hello) validate() error {
 		}
 	}
 	if h.StoreID == "" && h.Epoch == "" {
+		if h.Leaving {
+			return errors.New("leaving is true: only a hello with storeId and epoch says which life of the node ends")
+		}
 		return nil
 	}
 	for _, f := range []struct{ name, value string }{{"storeId", h.StoreID}, {"epoch", h.Epoch}} {

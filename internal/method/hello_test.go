@@ -15,7 +15,7 @@ func fullHello() method.Hello {
 	return method.Hello{
 		Version: "v1.2.3", OS: "linux", Arch: "arm64", StartedAt: time.Date(2026, 3, 4, 5, 6, 7, 8, time.UTC),
 		Methods: []string{"CLICommand", "Echo"},
-		StoreID: "019b0000-0000-7000-8000-000000000001", Epoch: "019b0000-0000-7000-8000-000000000002",
+		StoreID: "019b0000-0000-7000-8000-000000000001", Epoch: "019b0000-0000-7000-8000-000000000002", Leaving: true,
 	}
 }
 
@@ -48,6 +48,7 @@ func TestHelloIsRefused(t *testing.T) {
 		{strings.Replace(good, "}", `,"storeId":"019b0000-0000-7000-8000-000000000001"}`, 1)},
 		{strings.Replace(good, "}", `,"storeId":"x","epoch":"y"}`, 1)},
 		{strings.Replace(good, "}", `,"startedAt":"yesterday"}`, 1)},
+		{strings.Replace(good, "}", `,"leaving":true}`, 1)},
 	} {
 		if h, err := method.DecodeHello(bad); err == nil {
 			t.Errorf("%q was read as %+v", bad, h)

@@ -174,7 +174,10 @@ func (c *Conn) Unsubscribe(ctx context.Context) error {
 	for _, sub := range subs {
 		errs = append(errs, sub.Unsubscribe())
 	}
-	return errors.Join(append(errs, c.Flush(ctx))...)
+	if c.Connected() {
+		errs = append(errs, c.Flush(ctx))
+	}
+	return errors.Join(errs...)
 }
 
 // Flush returns when the broker has handled all that was sent before.
