@@ -15,6 +15,7 @@ import (
 	"github.com/steward-bus/steward/errorkernel"
 	"github.com/steward-bus/steward/internal/api"
 	"github.com/steward-bus/steward/message"
+	"github.com/steward-bus/steward/process"
 	"github.com/steward-bus/steward/store"
 	"github.com/steward-bus/steward/subject"
 )
@@ -58,14 +59,25 @@ func (n *Node) live(r *store.Record) {
 	if r.State != store.Waiting || r.Message == nil {
 		return
 	}
-	n.mu.Lock()
-	p := n.publishers[r.Message.Subject(n.cfg.Prefix).String()]
-	n.mu.Unlock()
-	if p != nil && r.FromNode == n.cfg.Name {
-		attempts, last := p.Attempts(r.Message.Place)
-		r.Attempts = max(r.Attempts, attempts)
-		r.LastError = last
+	if p := n.publisherOf(r.Message.Subject(n.cfg.Prefix)); p != nil && r.FromNode == n.cfg.Name {
+		r.Attempts = max(r.Attempts, p.Attempts(r.Message.Place))
+		r.LastError = p.LastError()
 	}
+}
+
+// publisherOf is nil where nothing was sent on s since the node started.
+func (n *Node) publisherOf(s subject.Subject) *process.Publisher {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.publishers[s.String()]
+}
+
+// attempts says how often messages of s were tried in this life of the node.
+func (n *Node) attempts(s subject.Subject) func(message.Place) int {
+	if p := n.publisherOf(s); p != nil {
+		return p.Attempts
+	}
+	return func(message.Place) int { return 0 }
 }
 
 // Message is what is known of a message: a whole id, a beginning or an end of
@@ -194,7 +206,7 @@ func (n *Node) Cancel(_ context.Context, key string) (store.Record, error) {
 	if err != nil {
 		return r, err
 	}
-	ended, err := n.db.GiveUp(s, []message.Place{place}, ack.Cancelled, "cancelled by the operator")
+	ended, err := n.db.GiveUp(s, []message.Place{place}, ack.Cancelled, "cancelled by the operator", n.attempts(s))
 	if err != nil {
 		return r, told(err)
 	}

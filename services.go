@@ -178,7 +178,7 @@ func (n *Node) expire() error {
 		return err
 	}
 	for s, places := range found {
-		ended, err := n.db.GiveUp(s, places, ack.Expired, "its lifetime ended")
+		ended, err := n.db.GiveUp(s, places, ack.Expired, "its lifetime ended", n.attempts(s))
 		if err != nil {
 			return told(err)
 		}

@@ -111,12 +111,19 @@ func signal(c chan struct{}) {
 	}
 }
 
-// Attempts is how often the message at place was sent since its last answer, and
-// what the last attempt met with.
-func (p *Publisher) Attempts(at message.Place) (n int, lastErr string) {
+// Attempts is how often the message at place was tried since the receiver last
+// answered.
+func (p *Publisher) Attempts(at message.Place) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.attempts[at], p.lastErr
+	return p.attempts[at]
+}
+
+// LastError is what the last attempt met with.
+func (p *Publisher) LastError() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lastErr
 }
 
 // Run delivers until ctx ends, or nothing is left to do for Idle: then it
@@ -165,7 +172,7 @@ func (p *Publisher) drop(entries []store.Entry) (dropped bool, err error) {
 	ranOut := "its retries ran out"
 	now := time.Now()
 	for _, e := range entries {
-		n, last := p.Attempts(e.Place)
+		n := p.Attempts(e.Place)
 		pol := p.Policy
 		if e.Retries > 0 {
 			pol.Retries = e.Retries
@@ -176,7 +183,7 @@ func (p *Publisher) drop(entries []store.Entry) (dropped bool, err error) {
 			expired = append(expired, e.Place)
 		case n > 0 && pol.Exhausted(n):
 			exhausted = append(exhausted, e.Place)
-			if last != "" {
+			if last := p.LastError(); last != "" {
 				ranOut = "its retries ran out: " + last
 			}
 		}
@@ -189,7 +196,7 @@ func (p *Publisher) drop(entries []store.Entry) (dropped bool, err error) {
 		if len(g.places) == 0 {
 			continue
 		}
-		ended, err := p.Store.GiveUp(p.Subject, g.places, g.outcome, g.reason)
+		ended, err := p.Store.GiveUp(p.Subject, g.places, g.outcome, g.reason, p.Attempts)
 		if err != nil {
 			return false, fmt.Errorf("give up on %s: %w", p.Subject, err)
 		}

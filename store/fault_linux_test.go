@@ -96,7 +96,7 @@ func (r *road) steps(t *testing.T) map[string]func() error {
 			return r.central.Acked(out, []store.Answer{{ID: e.ID, Place: e.Place, Ack: ack.Ack{Verdict: ack.Rejected}}}, false, nil)
 		},
 		"give up": func() error {
-			_, err := r.central.GiveUp(out, []message.Place{e.Place}, ack.Cancelled, "for the test")
+			_, err := r.central.GiveUp(out, []message.Place{e.Place}, ack.Cancelled, "for the test", func(message.Place) int { return 0 })
 			return err
 		},
 		"started": func() error { _, err := r.central.Started(lane, k.Place); return err },

@@ -447,8 +447,9 @@ func (db *DB) end(tx *bolt.Tx, queue *bolt.Bucket, g goneEntry, st status, now t
 // outcome where no attempt of them can have been accepted; else as unknown, and
 // a void travels in their place, whose ack may still tell that it came in time.
 // A cancelled one is not unknown yet: it waits for that ack. What has its ack
-// already is left alone, unless it is to be cancelled.
-func (db *DB) GiveUp(s subject.Subject, places []message.Place, outcome ack.Outcome, reason string) ([]Settled, error) {
+// already is left alone, unless it is to be cancelled. attempts says how often the
+// message at a place was tried.
+func (db *DB) GiveUp(s subject.Subject, places []message.Place, outcome ack.Outcome, reason string, attempts func(message.Place) int) ([]Settled, error) {
 	name := s.String()
 	var t tally
 	failpoint.Hit(failpoint.GivingUp)
@@ -463,7 +464,7 @@ func (db *DB) GiveUp(s subject.Subject, places []message.Place, outcome ack.Outc
 			return err
 		}
 		for _, p := range places {
-			if err := db.giveUp(tx, queue, r, name, p, outcome, reason, &t); err != nil {
+			if err := db.giveUp(tx, queue, r, name, p, outcome, reason, attempts(p), &t); err != nil {
 				return err
 			}
 		}
@@ -478,7 +479,7 @@ func (db *DB) GiveUp(s subject.Subject, places []message.Place, outcome ack.Outc
 	return t.ended, err
 }
 
-func (db *DB) giveUp(tx *bolt.Tx, queue *bolt.Bucket, r road, name string, p message.Place, outcome ack.Outcome, reason string, t *tally) error {
+func (db *DB) giveUp(tx *bolt.Tx, queue *bolt.Bucket, r road, name string, p message.Place, outcome ack.Outcome, reason string, attempts int, t *tally) error {
 	key := placeKey(p)
 	v := queue.Get(key)
 	if v == nil {
@@ -496,6 +497,7 @@ func (db *DB) giveUp(tx *bolt.Tx, queue *bolt.Bucket, r road, name string, p mes
 	if err != nil {
 		return err
 	}
+	st.attempts = max(st.attempts, uint64(attempts))
 	now := time.Now()
 	g := goneEntry{name, p, sl}
 	db.mu.Lock()

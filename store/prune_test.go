@@ -35,7 +35,7 @@ func TestPruneGetsPastWhatWaits(t *testing.T) {
 	accept("away", waiting)
 	ended := accept("ship1", 10)
 	for _, m := range ended {
-		if _, err := db.GiveUp(m.Subject(subject.Prefix), []message.Place{m.Place}, ack.Cancelled, "for the test"); err != nil {
+		if _, err := db.GiveUp(m.Subject(subject.Prefix), []message.Place{m.Place}, ack.Cancelled, "for the test", func(message.Place) int { return 0 }); err != nil {
 			t.Fatal(err)
 		}
 	}

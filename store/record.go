@@ -38,7 +38,7 @@ type Record struct {
 	State       State             `json:"state"`
 	Outcome     ack.Outcome       `json:"outcome,omitempty"` // once ended
 	Reason      string            `json:"reason,omitempty"`  // why, where the outcome needs one
-	Attempts    int               `json:"attempts"`          // requests that carried it
+	Attempts    int               `json:"attempts"`          // tries to deliver it, see docs/messages.md
 	LastError   string            `json:"lastError,omitempty"`
 	AcceptedAt  time.Time         `json:"acceptedAt"`           // durable at its sender
 	DeliveredAt time.Time         `json:"deliveredAt,omitzero"` // acknowledged; at the receiver: received
