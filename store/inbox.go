@@ -299,6 +299,7 @@ func (r *receiver) repeat(item Item) (ack.Ack, error) {
 		return ack.Ack{Verdict: ack.Accepted}, err
 	}
 	r.taken[string(r.key)]--
+	r.t.records++
 	st = status{state: Ended, outcome: ack.Cancelled, delivered: p.received, ended: r.now, reason: "given up by its sender"}
 	if err := putStatus(r.tx, id, st); err != nil {
 		return a, err
@@ -398,9 +399,6 @@ func (r *receiver) settle(item Item) (ack.Ack, error) {
 		r.t.changed(cause, b.byFile, st, res)
 		return accepted, putStatus(r.tx, cause, st) // an event's reply changes no outcome
 	}
-	if st.state != Ended {
-		r.t.records++
-	}
 	st.state, st.outcome, st.ended, st.reason = Ended, res.Outcome, r.now, res.Error
 	if !res.Outcome.Valid() {
 		st.outcome, st.reason = ack.Unknown, "the receiver reports the outcome "+string(res.Outcome)
@@ -428,6 +426,7 @@ func (r *receiver) leaveOutbox(b body, id uuid.UUID) error {
 		return err
 	}
 	r.t.gone = append(r.t.gone, goneEntry{b.subject, b.place, sl})
+	r.t.records++
 	return queue.Delete(key)
 }
 

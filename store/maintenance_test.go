@@ -33,17 +33,18 @@ func openJournal(t *testing.T, path string, opts store.Options) *store.DB {
 // of them their acks as rejected, which is an outcome.
 func accepted(t *testing.T, db *store.DB, n, ended int) (ids []uuid.UUID) {
 	t.Helper()
+	ms := make([]*message.Message, n)
+	for i := range ms {
+		ms[i] = &message.Message{ToNode: "ship1", Kind: subject.CommandACK, Method: "Echo", Data: []string{strings.Repeat("x", 1000)}}
+		db.Fresh(ms[i], time.Now())
+		ids = append(ids, ms[i].ID)
+	}
+	if err := db.Accept(t.Context(), ms, false); err != nil {
+		t.Fatal(err)
+	}
 	var answers []store.Answer
-	for i := range n {
-		m := &message.Message{ToNode: "ship1", Kind: subject.CommandACK, Method: "Echo", Data: []string{strings.Repeat("x", 1000)}}
-		db.Fresh(m, time.Now())
-		if err := db.Accept(t.Context(), []*message.Message{m}, false); err != nil {
-			t.Fatal(err)
-		}
-		ids = append(ids, m.ID)
-		if i < ended {
-			answers = append(answers, store.Answer{ID: m.ID, Place: m.Place, Ack: ack.Ack{Verdict: ack.Rejected, Reason: "no"}, Attempts: 1})
-		}
+	for _, m := range ms[:ended] {
+		answers = append(answers, store.Answer{ID: m.ID, Place: m.Place, Ack: ack.Ack{Verdict: ack.Rejected, Reason: "no"}, Attempts: 1})
 	}
 	s := subject.Subject{Prefix: subject.Prefix, Node: "ship1", Kind: subject.CommandACK, Method: "Echo"}
 	if err := db.Acked(s, answers, false, nil); err != nil {

@@ -225,8 +225,7 @@ func (db *DB) load() error {
 		if k, _ := tx.Bucket(bucketMessages).Cursor().Last(); len(k) == 16 {
 			copy(db.lastID[:], k)
 		}
-		db.ended = tx.Bucket(bucketStates).Stats().KeyN
-		return nil
+		return db.countEnded(tx)
 	})
 }
 
@@ -310,6 +309,21 @@ func (db *DB) countOutbox(tx *bolt.Tx) error {
 			db.count(o, readPlace(k), s, 1)
 			return nil
 		})
+	})
+}
+
+// countEnded counts the history: what ended, and is not asked about any more.
+func (db *DB) countEnded(tx *bolt.Tx) error {
+	db.ended = 0
+	return tx.Bucket(bucketStates).ForEach(func(k, v []byte) error {
+		ended, unknown, err := hasEnded(k, v)
+		if unknown {
+			ended, _, _, err = db.forgettable(tx, k, tx.Bucket(bucketMessages).Get(k))
+		}
+		if ended {
+			db.ended++
+		}
+		return err
 	})
 }
 

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -300,7 +301,7 @@ type tally struct {
 	ended   []Settled
 	ids     []Change
 	flag    []goneEntry // entries that became voids
-	records int         // states that became Ended
+	records int         // messages that became history
 }
 
 func (t *tally) changed(id uuid.UUID, byFile bool, st status, result *message.Result) {
@@ -406,7 +407,9 @@ func (db *DB) answered(tx *bolt.Tx, queue *bolt.Bucket, s subject.Subject, a Ans
 			st.outcome = ack.Cancelled
 		}
 	case ack.SentOut:
-		st.outcome = ack.Sent
+		if st.outcome = ack.Sent; sl.void { // that a void was sent says nothing of the message
+			st.outcome, st.reason = ack.Unknown, cmp.Or(st.reason, "it was given up after an attempt, and nobody acknowledges this kind")
+		}
 	default: // stale, or a word of a later version
 		st.outcome = ack.Unknown
 		st.reason = "the receiver decided on a later message of this subject and does not remember this one: one of the two journals was restored or lost"
@@ -431,7 +434,7 @@ func noteAttempts(tx *bolt.Tx, a Answer) error {
 func (db *DB) end(tx *bolt.Tx, queue *bolt.Bucket, g goneEntry, st status, now time.Time, t *tally) error {
 	t.gone = append(t.gone, g)
 	t.ended = append(t.ended, Settled{g.slot.id, g.subject, st.outcome, st.reason})
-	if st.outcome == ack.Delivered && strings.HasSuffix(g.subject, "."+message.MethodResult) {
+	if st.state == "" && st.outcome == ack.Delivered && strings.HasSuffix(g.subject, "."+message.MethodResult) {
 		return queue.Delete(placeKey(g.place)) // that it left says the same
 	}
 	t.records++
@@ -533,7 +536,7 @@ func (db *DB) Met(s subject.Subject, store uuid.UUID) ([]Settled, error) {
 	var t tally
 	var r road
 	failpoint.Hit(failpoint.Meeting)
-	err := db.w.do(func(tx *bolt.Tx) error {
+	err := db.w.inOrder(func(tx *bolt.Tx) error { // acks on their way are of the store before
 		t = tally{}
 		var err error
 		if r, err = getRoad(tx, name); err != nil || r.store == store {
@@ -584,15 +587,22 @@ func (db *DB) lostReceiver(tx *bolt.Tx, queue *bolt.Bucket, name string, r road,
 	}
 	acked, now := r.acked, time.Now()
 	for _, f := range sent {
+		st, found, err := getStatus(tx, f.sl.id)
+		if err != nil {
+			return acked, err
+		}
 		if f.sl.rerun && !f.sl.void {
 			if f.p.Compare(acked) <= 0 {
 				acked = before(f.p)
 			}
+			if found && st.state != Ended {
+				st.state, st.delivered = Waiting, time.Time{}
+				if err := putStatus(tx, f.sl.id, st); err != nil {
+					return acked, err
+				}
+				t.changed(f.sl.id, f.sl.byFile, st, nil)
+			}
 			continue
-		}
-		st, _, err := getStatus(tx, f.sl.id)
-		if err != nil {
-			return acked, err
 		}
 		st.outcome = ack.Unknown
 		st.reason = "the receiver's journal was lost or replaced after an attempt to deliver this"
