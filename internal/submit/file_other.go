@@ -42,6 +42,7 @@ func lease(*os.File) leaseState       { return leaseNone }
 func leaseIntact(*os.File) bool       { return true }
 func release(*os.File, leaseState)    {}
 func exchange(string, string) error   { return errors.ErrUnsupported }
+func giveBack(string, string) error   { return errors.ErrUnsupported }
 func chownLike(*os.File, fs.FileInfo) {}
 
 func isCrossDevice(err error) bool {

@@ -124,6 +124,7 @@ func (b *bench) clean() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	entries, err := os.ReadDir(filepath.Join(b.dir, claimsDir))
+	entries = slices.DeleteFunc(entries, func(e os.DirEntry) bool { return strings.HasPrefix(e.Name(), ".probe-") }) // gone at once
 	return err == nil && len(entries) == 0 && len(b.notes) == 0
 }
 
@@ -590,6 +591,43 @@ func TestLeaseBroken(t *testing.T) {
 	}
 	if got, _ := os.ReadFile(w.File); string(got) != text || len(b.taken()) > 0 || !b.clean() {
 		t.Fatalf("file %q, took %v, files %v", got, b.taken(), b.files())
+	}
+	b.put(msg("a", "2")[20:])
+	if err := tk.pass(t.Context()); err != nil || !slices.Equal(b.taken(), []string{"a/1", "a/2"}) || !b.clean() {
+		t.Errorf("took %v, %v; files %v", b.taken(), err, b.files())
+	}
+}
+
+// Somebody opens the file in the moment in which it is claimed, to write the first
+// half of something: it gets its name back, for the second half to find it.
+func TestLeaseBrokenByFirstHalf(t *testing.T) {
+	b := newBench(t)
+	w := b.watcher()
+	intruded := 0
+	w.crash = func(step string) error {
+		claims, _ := filepath.Glob(filepath.Join(b.dir, claimsDir, "*"))
+		if step == "claimed" && intruded == 0 {
+			intruded++
+			if _, err := os.OpenFile(claims[0], os.O_WRONLY|syscall.O_NONBLOCK, 0); !errors.Is(err, syscall.EAGAIN) {
+				t.Errorf("open under a lease: %v", err)
+			}
+		}
+		return nil
+	}
+	tk, err := w.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.put(msg("a", "1"))
+	if err := tk.pass(t.Context()); err != nil || intruded != 1 {
+		t.Fatal(err, intruded)
+	}
+	if got, _ := os.ReadFile(w.File); string(got) != msg("a", "1") || len(b.taken()) > 0 || !b.clean() {
+		t.Fatalf("file %q, took %v, files %v", got, b.taken(), b.files())
+	}
+	b.put(msg("a", "2")[:20])
+	if err := tk.pass(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 	b.put(msg("a", "2")[20:])
 	if err := tk.pass(t.Context()); err != nil || !slices.Equal(b.taken(), []string{"a/1", "a/2"}) || !b.clean() {

@@ -162,6 +162,10 @@ func (t *taker) claim(ctx context.Context, path string, hold leaseState, f *os.F
 	if err := t.step(failpoint.Claimed); err != nil {
 		return err
 	}
+	if hold == leaseHeld && !leaseIntact(f) && giveBack(c.path(), path) == nil {
+		t.soon = true // whoever waits to write may write half of something
+		return nil
+	}
 	release(f, hold)
 	f.Close()
 	return t.work(ctx, c)
