@@ -35,6 +35,6 @@ fuzz:
 		done; \
 	done
 
-# Real processes, killed with -9 under load, ROUNDS times.
+# ROUNDS rounds of faults on real processes; TORTURE holds more flags, such as -seed 7 -faults kill,point.
 torture:
-	$(GO) test ./internal/torture -timeout 0 -rounds=$(ROUNDS)
+	$(GO) run ./internal/torture -rounds=$(ROUNDS) $(TORTURE)

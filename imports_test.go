@@ -30,7 +30,7 @@ var layers = map[string][]string{
 	"internal/bench":       {"", "message", "store", "process", "subject", "ack", "internal/transport"},
 	"internal/model":       {},
 	"internal/stewardtest": {"", "message", "store", "process", "subject", "ack", "errorkernel"},
-	"internal/torture":     {"message", "store", "subject", "ack", "internal/api"},
+	"internal/torture":     {"store", "subject", "ack", "errorkernel", "internal/api", "internal/failpoint"},
 }
 
 func TestImportsPointDown(t *testing.T) {

@@ -1,0 +1,299 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/steward-bus/steward/internal/api"
+)
+
+// Times that a node must keep.
+const (
+	readyLimit = 10 * time.Second // from its start until it answers
+	stopGrace  = 2 * time.Second  // what it is configured to leave to running commands
+	stopLimit  = stopGrace + 8*time.Second
+)
+
+// node is a steward process that is started again whenever it ends.
+type node struct {
+	name string
+	dir  string // data folder
+	bin  string
+	args []string
+	log  string      // file
+	out  func(event) // what happened to it
+	seen func(violation)
+
+	mu      sync.Mutex
+	process *os.Process // nil while there is none
+	why     string      // how we ended it: "" if we did not
+	then    next
+	count   int  // of starts
+	ready   bool // the process has answered
+	retired bool
+	stopped time.Time // when it was last continued after a SIGSTOP
+}
+
+// next is how a node starts again.
+type next struct {
+	after  time.Duration
+	arm    string       // fail point, as STEWARD_FAILPOINT has it
+	before func() error // what is done to its folder first; nil: nothing
+}
+
+// event is something that the nemesis, or a fail point, did to a node.
+type event struct {
+	Node string
+	What string // a fault, or "point <step>"
+	At   time.Time
+}
+
+// violation is what no round may bring.
+type violation struct {
+	Invariant string `json:"invariant"`
+	Node      string `json:"node,omitempty"`
+	Key       string `json:"key,omitempty"` // of an order
+	ID        string `json:"id,omitempty"`
+	What      string `json:"what"`
+}
+
+// run keeps the process going until ctx ends; then it is killed.
+func (n *node) run(ctx context.Context) error {
+	arm := n.takeNext().arm
+	for ctx.Err() == nil {
+		cmd, err := n.start(arm)
+		if err != nil {
+			return err
+		}
+		ready := make(chan struct{})
+		go func() { defer close(ready); n.awaitReady(ctx) }() // ends with the process at the latest
+		kill := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })
+		err = cmd.Wait()
+		kill()
+		why := n.ended()
+		<-ready
+		if ctx.Err() != nil {
+			return nil
+		}
+		n.judgeEnd(err, why, arm)
+		if n.isRetired() {
+			return nil
+		}
+		then := n.takeNext()
+		arm = then.arm
+		select {
+		case <-time.After(then.after):
+		case <-ctx.Done():
+		}
+		if then.before != nil {
+			if err := then.before(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (n *node) takeNext() next {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	then := n.then
+	n.then = next{}
+	return then
+}
+
+func (n *node) start(arm string) (*exec.Cmd, error) {
+	f, err := os.OpenFile(n.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	cmd := exec.Command(n.bin, append([]string{"run", "--node", n.name, "--data", n.dir}, n.args...)...) //nolint:noctx // it ends in run
+	cmd.Env = append(os.Environ(), "STEWARD_ACK_TIMEOUT=400ms", "STEWARD_IDLE=2s", "STEWARD_GRACE="+stopGrace.String(), "STEWARD_FAILPOINT="+arm)
+	cmd.Stdout, cmd.Stderr = f, f
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", n.name, err)
+	}
+	n.process, n.why, n.ready = cmd.Process, "", false
+	n.count++
+	return cmd, nil
+}
+
+// awaitReady measures how long the node takes to answer.
+func (n *node) awaitReady(ctx context.Context) {
+	began := time.Now()
+	for late := false; ; {
+		if c, err := api.Dial(n.dir); err == nil {
+			c.Close()
+			n.mu.Lock()
+			n.ready = true
+			n.mu.Unlock()
+			return
+		}
+		if took := time.Since(began); took > readyLimit && !late && !n.wasStopped(began) {
+			late = true
+			n.seen(violation{Invariant: "I9", Node: n.name, What: fmt.Sprintf("not ready %s after its start", took.Round(time.Second))})
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return
+		}
+		if !n.alive() {
+			return
+		}
+	}
+}
+
+func (n *node) wasStopped(since time.Time) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.stopped.After(since)
+}
+
+func (n *node) alive() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.process != nil
+}
+
+// ended notes that the process is gone, and tells how we had ended it.
+func (n *node) ended() (why string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.process = nil
+	why, n.why = n.why, ""
+	return why
+}
+
+// judgeEnd tells whether the process may have ended as it did.
+func (n *node) judgeEnd(err error, why, armed string) {
+	var exit *exec.ExitError
+	killed := errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signaled() && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL
+	now := time.Now()
+	switch {
+	case why == faultTerm:
+		n.out(event{n.name, faultTerm, now})
+		if err != nil && !(killed && armed != "") && n.wasReady() { // before that, nobody may be there to hear it
+			n.seen(violation{Invariant: "I14", Node: n.name, What: fmt.Sprintf("after SIGTERM: %v", err)})
+		}
+	case why != "":
+		n.out(event{n.name, why, now})
+	case killed && armed != "":
+		n.out(event{n.name, faultPoint + " " + armed, now})
+	default:
+		n.out(event{n.name, "ended", now})
+		n.seen(violation{Invariant: "I9", Node: n.name, What: fmt.Sprintf("ended by itself: %v", err)})
+	}
+}
+
+// end ends the process, and says how the next is started. It does nothing if
+// there is no process.
+func (n *node) end(why string, s syscall.Signal, then next) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.process == nil || n.why != "" {
+		return
+	}
+	n.why, n.then = why, then
+	_ = n.process.Signal(s) // it may have ended by itself
+}
+
+func (n *node) pid() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.process == nil {
+		return 0
+	}
+	return n.process.Pid
+}
+
+func (n *node) starts() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.count
+}
+
+func (n *node) wasReady() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.ready
+}
+
+func (n *node) isRetired() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.retired
+}
+
+// retire asks the process to end, and returns when it has. It is not started
+// again.
+func (n *node) retire(ctx context.Context) {
+	n.mu.Lock()
+	n.retired = true
+	n.mu.Unlock()
+	n.end(faultTerm, syscall.SIGTERM, next{})
+	for began := time.Now(); n.alive() && sleep(ctx, 10*time.Millisecond); {
+		if took := time.Since(began); took > stopLimit {
+			n.seen(violation{Invariant: "I14", Node: n.name, What: fmt.Sprintf("still there %s after SIGTERM", took.Round(time.Second))})
+			return
+		}
+	}
+}
+
+// freeze stops the process for a while.
+func (n *node) freeze(ctx context.Context, hold time.Duration) {
+	n.mu.Lock()
+	p := n.process
+	n.mu.Unlock()
+	if p == nil || p.Signal(syscall.SIGSTOP) != nil {
+		return
+	}
+	n.out(event{n.name, faultStop, time.Now()})
+	select {
+	case <-time.After(hold):
+	case <-ctx.Done():
+	}
+	n.mu.Lock()
+	n.stopped = time.Now()
+	n.mu.Unlock()
+	_ = p.Signal(syscall.SIGCONT) // it may have been killed
+}
+
+// client reaches the node, as soon as it answers.
+func (n *node) client(ctx context.Context) (*api.Client, error) {
+	for {
+		c, err := api.Dial(n.dir)
+		if err == nil {
+			if _, err = c.Status(ctx); err == nil {
+				return c, nil
+			}
+			c.Close()
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%s does not answer: %w", n.name, err)
+		}
+	}
+}
+
+// tail is the end of the node's log, for who looks into a violation.
+func (n *node) tail() string {
+	b, err := os.ReadFile(n.log)
+	if err != nil {
+		return ""
+	}
+	return string(b[max(0, len(b)-2000):])
+}
+
+func effectsOf(dir, node string) string { return filepath.Join(dir, "effects-"+node) }

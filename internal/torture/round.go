@@ -1,0 +1,273 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/steward-bus/steward/store"
+)
+
+// drainLimit is how long a fleet may take to bring all to its end after the
+// faults have stopped.
+const drainLimit = 2 * time.Minute
+
+// round is a fleet, its work and its troubles.
+type round struct {
+	plan Plan
+	dir  string
+	bin  string // steward
+	exe  string // ourselves, for the effects
+
+	nodes  map[string]*node
+	links  map[string]*proxy
+	broker string // URL
+	copies copies
+
+	mu         sync.Mutex
+	events     []event
+	violations []violation
+	receipts   []*receipt
+	finals     map[string]store.Record // outcomes as they were first seen, by id
+}
+
+// result is a round as it is written to the file of results.
+type result struct {
+	Seed       uint64         `json:"seed"`
+	Round      int            `json:"round"`
+	Hub        bool           `json:"hub,omitempty"`
+	Messages   int            `json:"messages"`
+	Outcomes   map[string]int `json:"outcomes"`
+	Faults     map[string]int `json:"faults"`
+	Violations []violation    `json:"violations"`
+	Seconds    float64        `json:"seconds"`
+	Drain      float64        `json:"drainSeconds"`
+	Last       string         `json:"last,omitempty"` // what the drain waited for last
+}
+
+// run plays the round: troubles and work at once, then quiet, then judgement. An
+// error means that the harness failed, not steward.
+func (r *round) run(ctx context.Context) (res result, err error) {
+	began := time.Now()
+	r.finals = map[string]store.Record{}
+	ctx, cancel := context.WithCancel(ctx)
+	var wait sync.WaitGroup
+	defer wait.Wait()
+	defer cancel()
+	if err := r.build(ctx); err != nil {
+		return res, err
+	}
+	for _, l := range r.links {
+		defer l.Close()
+	}
+	failed := make(chan error, len(r.nodes))
+	for _, n := range r.nodes {
+		wait.Go(func() {
+			if err := n.run(ctx); err != nil {
+				failed <- err
+				cancel()
+			}
+		})
+	}
+	look, stop := context.WithCancel(ctx)
+	var looking sync.WaitGroup
+	looking.Go(func() { r.observe(look) })
+	r.trouble(ctx)
+	calm := time.Now()
+	last := r.drain(ctx)
+	drained := time.Since(calm)
+	stop()
+	looking.Wait()
+	ev, err := r.collect(ctx)
+	if err == nil {
+		before := ev
+		ev, err = r.haunt(ctx, &before)
+	}
+	if err == nil {
+		err = r.shutdown(ctx, &ev)
+	}
+	select {
+	case err := <-failed:
+		return res, err
+	default:
+	}
+	if err != nil {
+		return res, err
+	}
+	cancel()
+	wait.Wait()
+	res = r.result(ev, began, drained)
+	res.Last = last
+	return res, nil
+}
+
+func (r *round) result(ev evidence, began time.Time, drained time.Duration) result {
+	res := result{
+		Seed: r.plan.Seed, Round: r.plan.Round, Hub: r.plan.Hub, Outcomes: map[string]int{}, Faults: map[string]int{},
+		Messages: len(ev.sent), Drain: drained.Seconds(),
+	}
+	res.Violations = append(r.violations, judge(&ev)...)
+	for _, m := range ev.sent {
+		res.Outcomes[string(m.Outcome)]++
+	}
+	for _, e := range r.events {
+		res.Faults[e.What]++
+	}
+	res.Seconds = time.Since(began).Seconds()
+	return res
+}
+
+// build makes the folders, the links and the nodes.
+func (r *round) build(ctx context.Context) error {
+	port, err := freePort(ctx)
+	if err != nil {
+		return err
+	}
+	broker := "127.0.0.1:" + port
+	r.broker = "nats://" + broker
+	r.nodes, r.links = map[string]*node{}, map[string]*proxy{}
+	add := func(name string, args ...string) {
+		r.nodes[name] = &node{
+			name: name, dir: filepath.Join(r.dir, name), bin: r.bin, args: args, log: filepath.Join(r.dir, name+".log"),
+			out: r.event, seen: r.violation,
+		}
+	}
+	join := func(name string) error {
+		l, err := listenProxy(ctx, broker, r.plan.Seed+uint64(r.plan.Round), &r.copies)
+		if err != nil {
+			return err
+		}
+		r.links[name] = l
+		add(name, "--broker", l.URL())
+		return nil
+	}
+	if r.plan.Hub {
+		add(hub, "--listen", broker)
+		if err := join(central); err != nil {
+			return err
+		}
+	} else {
+		add(central, "--listen", broker)
+	}
+	for i := range r.plan.Ships {
+		if err := join("ship" + strconv.Itoa(i+1)); err != nil {
+			return err
+		}
+	}
+	return os.MkdirAll(filepath.Join(r.nodes[central].dir, "submit"), 0o700)
+}
+
+func freePort(ctx context.Context) (string, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return port, errors.Join(err, l.Close())
+}
+
+func (r *round) event(e event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events = append(r.events, e)
+}
+
+func (r *round) violation(v violation) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.violations = append(r.violations, v)
+}
+
+// trouble submits the orders while the plan's troubles happen, and returns when
+// both are at their end and all is well again.
+func (r *round) trouble(ctx context.Context) {
+	targets := map[string][]Trouble{}
+	for _, t := range r.plan.Troubles {
+		targets[t.Target] = append(targets[t.Target], t)
+	}
+	var wait sync.WaitGroup
+	for _, list := range targets {
+		wait.Go(func() {
+			for _, t := range list {
+				if !sleep(ctx, t.Pause) {
+					return
+				}
+				r.inflict(ctx, t)
+			}
+		})
+	}
+	for lane := range lanes {
+		wait.Go(func() { r.submit(ctx, lane) })
+	}
+	wait.Wait()
+}
+
+// pointLimit is how long a node is left in peace to come to its fail point.
+const pointLimit = 1500 * time.Millisecond
+
+// inflict makes one trouble happen, and ends it where it does not end by itself.
+func (r *round) inflict(ctx context.Context, t Trouble) {
+	n := r.nodes[t.Target]
+	switch t.Fault {
+	case faultKill:
+		n.end(faultKill, syscall.SIGKILL, next{after: t.Hold})
+	case faultPoint:
+		before := n.starts()
+		n.end(faultKill, syscall.SIGKILL, next{arm: fmt.Sprintf("%s:%d", t.Step, t.Nth)})
+		for end := time.Now().Add(pointLimit); n.starts() < before+2 && time.Now().Before(end) && sleep(ctx, restart/5); {
+		}
+	case faultTerm:
+		n.end(faultTerm, syscall.SIGTERM, next{after: t.Hold})
+	case faultBroker:
+		n.end(faultBroker, syscall.SIGKILL, next{after: t.Hold, before: func() error { return os.RemoveAll(n.dir) }})
+	case faultStop:
+		n.freeze(ctx, t.Hold)
+	case faultCopies:
+		if sent, err := r.copies.send(ctx, r.broker, rand.New(rand.NewPCG(r.plan.Seed, uint64(t.Nth))), t.Nth); err == nil && sent > 0 {
+			r.event(event{t.Target, faultCopies, time.Now()})
+		}
+	case faultLink, faultMess:
+		r.disturb(ctx, t)
+	}
+}
+
+// disturb lets a link fail for a while.
+func (r *round) disturb(ctx context.Context, t Trouble) {
+	l := r.links[t.Target[len("link:"):]]
+	r.event(event{t.Target, t.Fault + " " + t.How, time.Now()})
+	mode := t.How
+	for end := time.Now().Add(t.Hold); time.Now().Before(end) && ctx.Err() == nil; {
+		if t.How != linkFlap {
+			l.set(mode)
+			sleep(ctx, time.Until(end))
+			break
+		}
+		l.set(linkCut)
+		sleep(ctx, 100*time.Millisecond)
+		l.set("")
+		sleep(ctx, 150*time.Millisecond)
+	}
+	l.set("")
+	if t.How == linkReset {
+		l.drop()
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

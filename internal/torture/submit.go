@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/steward-bus/steward/internal/api"
+)
+
+// receipt is what a submitter knows of its order.
+type receipt struct {
+	Order
+	id      string // that it was told; by file nobody is told any
+	handed  bool   // it was told that the message is durable, or its file was before a node could see it
+	doubt   bool   // nobody answered: it may be accepted
+	refused string // why it was not accepted
+	from    time.Time
+	till    time.Time
+}
+
+// submit hands over the orders of a lane, one after the other.
+func (r *round) submit(ctx context.Context, lane int) {
+	var halves []byte // the rest of an order that was only begun
+	for _, o := range r.plan.Orders {
+		if o.Lane != lane {
+			continue
+		}
+		if !sleep(ctx, o.Pause) {
+			return
+		}
+		rc := &receipt{Order: o, from: time.Now()}
+		doc := o.document(r.exe, r.dir)
+		switch o.Way {
+		case byAPI:
+			r.byAPI(ctx, rc, doc)
+		case byDrop:
+			rc.take(drop(filepath.Join(r.nodes[central].dir, "submit"), o.Key, doc))
+		case byInMsg:
+			rc.take(appendTo(filepath.Join(r.nodes[central].dir, "inmsg.txt"), doc))
+		case byHalves:
+			halves = doc[len(doc)/2:]
+			err := appendTo(filepath.Join(r.nodes[central].dir, "inmsg.txt"), doc[:len(doc)/2])
+			if err == nil && sleep(ctx, 30*time.Millisecond) {
+				err = appendTo(filepath.Join(r.nodes[central].dir, "inmsg.txt"), halves)
+			}
+			rc.take(err)
+		}
+		rc.till = time.Now()
+		r.mu.Lock()
+		r.receipts = append(r.receipts, rc)
+		r.mu.Unlock()
+	}
+}
+
+// take notes how handing over a file went.
+func (rc *receipt) take(err error) { rc.handed, rc.doubt = err == nil, err != nil }
+
+// byAPI submits until somebody answers, or nobody can tell whether somebody would
+// have.
+func (r *round) byAPI(ctx context.Context, rc *receipt, doc []byte) {
+	n := r.nodes[central]
+	for ctx.Err() == nil {
+		c, err := n.client(ctx)
+		if err != nil {
+			return
+		}
+		records, err := c.SubmitDocument(ctx, doc)
+		switch problem, told := errors.AsType[*api.Problem](err); {
+		case err == nil:
+			rc.id, rc.handed = records[0].ID, true
+			if rc.Cancel > 0 && sleep(ctx, rc.Cancel) {
+				_, _ = c.Cancel(ctx, rc.id) // what became of it, history tells
+			}
+		case errors.Is(err, api.ErrNoAnswer), told && problem.Status == http.StatusInternalServerError:
+			rc.doubt = true
+		case told && problem.Status < http.StatusInternalServerError:
+			rc.refused = problem.Error()
+		default: // nobody there, or no room: nothing of it was accepted
+			c.Close()
+			sleep(ctx, 30*time.Millisecond)
+			continue
+		}
+		c.Close()
+		return
+	}
+}
+
+// drop renames a durable file into the drop folder, durably.
+func drop(dir, key string, doc []byte) error {
+	tmp := filepath.Join(dir, "."+key+".part")
+	if err := writeSynced(tmp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, doc); err != nil {
+		return err
+	}
+	name := fmt.Sprintf("%d-%s.json", time.Now().UnixNano(), key)
+	if err := os.Rename(tmp, filepath.Join(dir, name)); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// appendTo adds to a file, durably.
+func appendTo(path string, text []byte) error {
+	if err := writeSynced(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, text); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func writeSynced(path string, flags int, text []byte) error {
+	f, err := os.OpenFile(path, flags, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/steward-bus/steward/ack"
+	"github.com/steward-bus/steward/errorkernel"
+	"github.com/steward-bus/steward/store"
+)
+
+// truth compares outcomes with what commands left behind, and with what a node
+// that was in good health could have said.
+func (j *judgement) truth() {
+	for key, list := range j.byKey {
+		r := j.orders[key]
+		if r == nil {
+			continue
+		}
+		for _, m := range list {
+			if m.State == store.Ended {
+				j.outcome(r, m)
+			}
+		}
+	}
+}
+
+func (j *judgement) outcome(r *receipt, m store.Record) {
+	ran := j.started[m.ID]
+	wrong := func(format string, args ...any) {
+		j.breach(r.Key, m.ID, "%s, %s", m.Outcome, fmt.Sprintf(format, args...))
+	}
+	if !r.Kind.Acked() {
+		if m.Outcome != ack.Sent {
+			wrong("but it is of kind %s (%s)", r.Kind, m.Reason)
+		}
+		return
+	}
+	switch m.Outcome {
+	case ack.Done:
+		if r.effects() && ran == 0 {
+			wrong("and never ran")
+		}
+		if want, known := wantedOutput(r.Order); known && (m.Result == nil || string(m.Result.Stdout) != want) {
+			wrong("and its output is not what it printed")
+		}
+		if !r.Kind.Command() || r.endless() || strings.HasPrefix(r.Does, doFail) || r.Method == noSuchMethod {
+			wrong("which it cannot be")
+		}
+	case ack.Failed:
+		wantCode, _ := strings.CutPrefix(r.Does, doFail+":")
+		code := ""
+		if m.Result != nil && m.Result.ExitCode != nil {
+			code = fmt.Sprint(*m.Result.ExitCode)
+		}
+		switch {
+		case r.effects() && (ran == 0 || code != wantCode):
+			wrong("exit code %q where %q was to come, %d runs: %s", code, wantCode, ran, m.Reason)
+		case !r.effects() && r.Method != "CLICommand":
+			wrong("%s", m.Reason)
+		}
+	case ack.Timeout:
+		if r.Runs == 0 || !r.endless() {
+			wrong("with time enough: %s", m.Reason)
+		}
+	case ack.Delivered:
+		if r.Kind.Command() {
+			wrong("but it is a command")
+		}
+	case ack.RejectedEnd:
+		if r.Method != noSuchMethod || ran > 0 {
+			wrong("%d runs: %s", ran, m.Reason)
+		}
+	case ack.Expired:
+		if r.Lives == 0 || ran > 0 {
+			wrong("%d runs, lifetime %s: %s", ran, r.Lives, m.Reason)
+		}
+	case ack.Undelivered:
+		if r.Tries == 0 || ran > 0 {
+			wrong("%d runs, %d tries: %s", ran, r.Tries, m.Reason)
+		}
+	case ack.Cancelled:
+		if r.Cancel == 0 || ran > 0 {
+			wrong("%d runs: %s", ran, m.Reason)
+		}
+	case ack.Unknown:
+		j.excused(m, wrong)
+	default:
+		wrong("which is no outcome of %s", r.Kind)
+	}
+}
+
+// wantedOutput is what an order's command prints, where history has all of it.
+func wantedOutput(o Order) (string, bool) {
+	what, _, _ := strings.Cut(o.Does, ":")
+	switch {
+	case o.Method == "Echo":
+		return o.Key, true
+	case what == doOK:
+		var n int
+		_, _ = fmt.Sscanf(o.Does, doOK+":%d", &n)
+		return outputOf(o.Key, n), true
+	case what == doSlow:
+		return "", true
+	}
+	return "", false
+}
+
+// excused: nobody can know what became of a command that ran when its node died,
+// and of nothing else.
+func (j *judgement) excused(m store.Record, wrong func(string, ...any)) {
+	if there, known := j.received[m.ToNode][m.ID]; known && there.State == store.Ended && there.Outcome != ack.Unknown {
+		wrong("and %s knows that it is %s (%s)", m.ToNode, there.Outcome, m.Reason)
+	}
+	for _, e := range j.events {
+		if e.Node == m.ToNode && e.What != faultStop && e.At.After(m.AcceptedAt.Add(-time.Second)) && e.At.Before(m.EndedAt.Add(time.Second)) && strings.HasPrefix(m.Method, "CLICommand") {
+			return
+		}
+	}
+	wrong("and nothing had befallen %s: %s", m.ToNode, m.Reason)
+}
+
+// classes says as what the error kernel must have heard of an outcome.
+func classes() map[ack.Outcome]errorkernel.Class {
+	return map[ack.Outcome]errorkernel.Class{
+		ack.Failed: errorkernel.Handler, ack.Timeout: errorkernel.Handler, ack.RejectedEnd: errorkernel.Rejection,
+		ack.Expired: errorkernel.Expiry, ack.Undelivered: errorkernel.Undelivered, ack.Unknown: errorkernel.Unknown,
+	}
+}
+
+// told: what ended badly is known to the error kernel, by class and subject, since
+// it folds failures of a kind. Classes that say that something broke have a cause.
+func (j *judgement) told() {
+	heard := map[string]bool{}
+	for _, f := range j.failures {
+		heard[string(f.Class)+" "+f.Subject] = true
+		switch f.Class {
+		case errorkernel.Storage, errorkernel.Identity, errorkernel.Process:
+			j.breach("", f.Message, "the error kernel of %s heard of class %s, and nothing of it was done: %s", f.Node, f.Class, f.Cause)
+		case errorkernel.Submission:
+			if !j.anyBad() {
+				j.breach("", "", "the error kernel heard of a bad submission, and there was none: %s", f.Cause)
+			}
+		}
+	}
+	missing := map[string]bool{}
+	for _, m := range j.sent {
+		class, bad := classes()[m.Outcome]
+		name := fmt.Sprintf("%s steward.%s.%s.%s", class, m.ToNode, m.Kind, m.Method)
+		if bad && !heard[name] && !missing[name] {
+			missing[name] = true
+			j.breach(m.Labels["key"], m.ID, "ended as %s, and the error kernel has nothing of %s", m.Outcome, name)
+		}
+	}
+	if j.anyBad() && !heard[string(errorkernel.Submission)+" "] {
+		j.breach("", "", "a text was refused, and the error kernel does not know it")
+	}
+}
+
+func (j *judgement) anyBad() bool {
+	for _, r := range j.receipts {
+		if r.Bad {
+			return true
+		}
+	}
+	return false
+}
