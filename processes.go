@@ -105,7 +105,7 @@ func (n *Node) work(l store.Lane) {
 	if w == nil {
 		w = process.NewWorker(&process.Worker{
 			Lane: l, Method: n.methods[l.Subject.Method], Node: n.cfg.Name, Store: n.db, Idle: n.cfg.Idle,
-			Opened: n.opened, Copied: n.db.Copied(), Stop: n.stop, Log: n.log, Queued: n.queued, Trouble: n.handlerTrouble(l), Handled: n.handled,
+			Stop: n.stop, Log: n.log, Queued: n.queued, Trouble: n.handlerTrouble(l), Handled: n.handled,
 		})
 		n.workers[key] = w
 	}

@@ -35,8 +35,6 @@ type Worker struct {
 	Node    string
 	Store   *store.DB
 	Idle    time.Duration
-	Opened  time.Time       // what was started before is an earlier life's
-	Copied  bool            // the journal is a copy: nothing received before Opened may run
 	Stop    context.Context // ends runs when the node cannot wait any longer
 	Log     *slog.Logger
 	Queued  func([]*message.Message) // replies are in the outbox
@@ -149,7 +147,6 @@ func (w *Worker) sortOut(work []store.Work) (runnable []store.Work, err error) {
 }
 
 func (w *Worker) verdict(k store.Work, now time.Time) (ack.Outcome, string) {
-	before := k.Received.Before(w.Opened)
 	switch {
 	case k.Message == nil:
 		return ack.Unknown, fmt.Sprintf("the message cannot be read from the journal: %v", k.Err)
@@ -157,10 +154,10 @@ func (w *Worker) verdict(k store.Work, now time.Time) (ack.Outcome, string) {
 		return ack.Failed, fmt.Sprintf("%s has no method %s any more", w.Node, k.Message.Method)
 	case w.Method.Repeatable || w.Method.Batch != nil:
 	case k.Message.OnUnknown == message.Rerun && k.Runs < maxReruns:
+	case !k.Started.IsZero() && k.Runs == 0:
+		return ack.Unknown, fmt.Sprintf("the journal of %s was found to be a copy; what waited in it may have run elsewhere", w.Node)
 	case !k.Started.IsZero():
 		return ack.Unknown, fmt.Sprintf("%s stopped while it ran (run %d)", w.Node, k.Runs)
-	case before && w.Copied:
-		return ack.Unknown, fmt.Sprintf("the journal of %s was found to be a copy; what waited in it may have run elsewhere", w.Node)
 	}
 	return expired(k, now)
 }

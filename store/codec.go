@@ -306,7 +306,7 @@ type pending struct {
 	id       uuid.UUID
 	received time.Time
 	started  time.Time // zero: no run of it may have begun
-	runs     byte      // that were started
+	runs     byte      // that were begun in this journal
 }
 
 func (p pending) encode(key []byte) []byte {

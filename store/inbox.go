@@ -486,8 +486,8 @@ type Work struct {
 	Place    message.Place
 	Message  *message.Message
 	Received time.Time
-	Started  time.Time // not zero: an earlier life of this node began to run it
-	Runs     int       // that were begun
+	Started  time.Time // not zero: an earlier life of this node may have begun to run it
+	Runs     int       // that were begun; 0 if the journal is a copy, and only the original can know
 	Err      error     // it cannot be read; Message is nil
 }
 

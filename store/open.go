@@ -269,12 +269,45 @@ func (db *DB) identify(tx *bolt.Tx) error {
 	if db.epoch = uuid.Must(uuid.NewV7()); bytes.Compare(db.epoch[:], last[:]) <= 0 {
 		db.epoch = next(last)
 	}
+	if db.copy {
+		if err := suspect(tx); err != nil {
+			return err
+		}
+	}
 	for _, kv := range [][2][]byte{{keySchema, {schema}}, {keyNode, []byte(db.opts.Node)}, {keyID, db.id[:]}, {keyEpoch, db.epoch[:]}, {keyHome, home}} {
 		if err := meta.Put(kv[0], seal(kv[0], kv[1])); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// suspect marks what waits in the inbox of a copy: the original, or another copy,
+// may have begun to run it. It is done by the opening that finds out, since the
+// next one does not.
+func suspect(tx *bolt.Tx) error {
+	in := tx.Bucket(bucketInbox)
+	return in.ForEachBucket(func(name []byte) error {
+		queue := in.Bucket(name)
+		marked := map[string]pending{}
+		err := queue.ForEach(func(k, v []byte) error {
+			p, err := decodePending(k, v)
+			if p.started.IsZero() {
+				p.started = time.Now()
+				marked[string(k)] = p
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for k, p := range marked {
+			if err := queue.Put([]byte(k), p.encode([]byte(k))); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // homeOf is where a file lives: its device and inode.

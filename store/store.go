@@ -114,7 +114,7 @@ func (db *DB) ID() uuid.UUID { return db.id }
 func (db *DB) Epoch() uuid.UUID { return db.epoch }
 
 // Copied reports whether this opening found the file at another place than the
-// one it was made in: what waited in its inbox ended as unknown.
+// one it was made in: what waits in its inbox may have run elsewhere.
 func (db *DB) Copied() bool { return db.copy }
 
 // Path is where the file is.
