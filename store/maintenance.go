@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -130,7 +131,7 @@ func Compact(path string) (before, after int64, err error) {
 	}
 	err = bolt.Compact(dst, src, 4<<20)
 	if err == nil {
-		err = adopt(dst, tmp)
+		err = adopt(dst, path, tmp)
 	}
 	if err = errors.Join(err, dst.Sync(), dst.Close(), src.Close()); err != nil {
 		return 0, 0, errors.Join(fmt.Errorf("compact journal: %w", err), os.Remove(tmp))
@@ -147,11 +148,21 @@ func Compact(path string) (before, after int64, err error) {
 	return before, after, syncDir(filepath.Dir(path))
 }
 
-// adopt tells the new file that it is no copy but the journal itself.
-func adopt(b *bolt.DB, path string) error {
-	home, err := homeOf(path)
+// adopt tells the new file that it is no copy but the journal itself, unless the
+// old one is a copy.
+func adopt(b *bolt.DB, path, to string) error {
+	was, err := homeOf(path)
 	if err != nil {
 		return err
 	}
-	return b.Update(func(tx *bolt.Tx) error { return putNote(tx, bucketMeta, keyHome, home) })
+	home, err := homeOf(to)
+	if err != nil {
+		return err
+	}
+	return b.Update(func(tx *bolt.Tx) error {
+		if known := tx.Bucket(bucketMeta).Get(keyHome); !bytes.Equal(known, seal(keyHome, was)) {
+			return nil
+		}
+		return putNote(tx, bucketMeta, keyHome, home)
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -158,6 +159,32 @@ func TestCompactKeepsEverything(t *testing.T) {
 	got, err := db.Records(store.Filter{Limit: 5000})
 	if err != nil || !reflect.DeepEqual(got, want) || db.ID() != id || db.Copied() {
 		t.Errorf("%d records, want %d; journal %s, want %s; copied %t, %v", len(got), len(want), db.ID(), id, db.Copied(), err)
+	}
+}
+
+// A backup that is compacted before it is opened is still a backup.
+func TestCompactedCopyIsACopy(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal.db")
+	db := openJournal(t, path, store.Options{})
+	id := db.ID()
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	backup := filepath.Join(t.TempDir(), "journal.db")
+	if err := os.WriteFile(backup, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := store.Compact(backup); err != nil {
+		t.Fatal(err)
+	}
+	db = openJournal(t, backup, store.Options{})
+	defer db.Close()
+	if !db.Copied() || db.ID() == id {
+		t.Errorf("journal %s of %s, copied %t", db.ID(), id, db.Copied())
 	}
 }
 
