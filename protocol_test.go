@@ -219,6 +219,24 @@ func TestReceiverJournalLost(t *testing.T) {
 	})
 }
 
+// What was accepted and may run again is sent again to the new journal, also if
+// nothing else is: it is met when it is asked.
+func TestReceiverJournalLostWithRerunAccepted(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+		central, ship := c.Start("central"), c.Start("ship1")
+		m := stewardtest.Command("ship1", "again", "5m")
+		m.OnUnknown = message.Rerun
+		id := central.Submit(m)
+		time.Sleep(time.Minute)
+		ship.Crash()
+		c.SetJournal("ship1", nil)
+		c.Start("ship1")
+		want(t, central, ack.Done, id)
+		wantRuns(t, c, "again", "again")
+		wantFailure(t, central, errorkernel.Identity, "another journal than before")
+	})
+}
+
 // The same while hellos are lost: only the batch itself says whom it is for.
 func TestReceiverJournalLostWithoutHello(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
@@ -384,12 +402,58 @@ func TestSenderRestoredWithMessagesWaiting(t *testing.T) {
 		c.SetJournal("central", old)
 		central = c.Start("central")
 		want(t, central, ack.Done, central.Submit(stewardtest.Command("ship1", "fresh")))
-		for _, id := range ids {
-			if got, why := central.Outcome(id, 30*day); got != ack.Unknown && got != ack.Done {
-				t.Errorf("it is %s (%s), and ran", got, why)
-			}
-		}
+		want(t, central, ack.Done, ids...)
 		wantOnce(t, c, "0", "1")
+	})
+}
+
+// A receiver that was told that its acks have arrived forgets them, and knows
+// from its history what it did.
+func TestSenderRestoredAfterItsAcksWereForgotten(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+		central := c.Start("central")
+		event := func() string {
+			m := stewardtest.Command("ship1", "event")
+			m.Kind = subject.EventACK
+			return central.Submit(m)
+		}
+		first, e := commands(central, 1), event()
+		synctest.Wait()
+		old := c.Journal("central")
+		c.Start("ship1")
+		for range 3 {
+			want(t, central, ack.Done, central.Submit(stewardtest.Command("ship1", "next")))
+			want(t, central, ack.Delivered, event())
+			time.Sleep(time.Second) // the acks are durable, and claimed as settled
+		}
+		central.Stop()
+		c.SetJournal("central", old)
+		central = c.Start("central")
+		want(t, central, ack.Done, first...)
+		want(t, central, ack.Delivered, e)
+		wantOnce(t, c, "0")
+	})
+}
+
+// A sender that was restored to before it cancelled a message hears that it did.
+func TestSenderRestoredToBeforeItCancelled(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+		central, _ := c.Start("central"), c.Start("ship1")
+		first := central.Submit(stewardtest.Command("ship1", "first", "5m"))
+		second := central.Submit(stewardtest.Command("ship1", "second"))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		old := c.Journal("central")
+		if _, err := central.Cancel(t.Context(), second); err != nil {
+			t.Fatal(err)
+		}
+		want(t, central, ack.Cancelled, second)
+		central.Stop()
+		c.SetJournal("central", old)
+		central = c.Start("central")
+		want(t, central, ack.Done, first)
+		want(t, central, ack.Cancelled, second)
+		wantRuns(t, c, "first")
 	})
 }
 
@@ -489,6 +553,13 @@ func TestKindsWithoutAck(t *testing.T) {
 		want(t, central, ack.Sent, id)
 		nobody := central.Submit(&message.Message{ToNode: "ship9", Kind: subject.CommandNACK, Method: "CLICommand", Data: []string{"true"}})
 		want(t, central, ack.Sent, nobody)
+		c.Link("central").Cut()
+		time.Sleep(time.Second)
+		never := central.Submit(&message.Message{ToNode: "ship1", Kind: subject.CommandNACK, Method: "CLICommand", Data: []string{"true"}})
+		time.Sleep(time.Minute)
+		if r, err := central.Cancel(t.Context(), never); err != nil || r.Outcome != ack.Cancelled {
+			t.Errorf("it is %s %s, %v: no broker can have it", r.State, r.Outcome, err)
+		}
 	})
 }
 

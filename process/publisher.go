@@ -290,8 +290,11 @@ func (p *Publisher) stranger(journal uuid.UUID) bool {
 func (p *Publisher) publish(ctx context.Context, entries []store.Entry, payload []byte, contentType string) error {
 	ctx, cancel := context.WithTimeout(ctx, p.Policy.AckTimeout())
 	defer cancel()
-	p.Store.Attempting(p.Subject, entries[len(entries)-1].Place)
+	before := p.Store.Attempting(p.Subject, entries[len(entries)-1].Place)
 	err := p.Conn.Publish(ctx, p.Subject, headerOf(p.Node, p.Store, store.Road{}, contentType), payload)
+	if errors.Is(err, ErrOffline) {
+		p.Store.NotAttempted(p.Subject, before)
+	}
 	if err != nil {
 		return p.missed(entries, err)
 	}
@@ -513,13 +516,31 @@ func (p *Publisher) ask(ctx context.Context, overdue []store.Overdue) error {
 	if err == nil {
 		err = json.Unmarshal(data, &a)
 	}
+	if err == nil && a.Store != uuid.Nil && a.Store != p.Store.RoadOf(p.Subject).Store {
+		if err := p.meet(a.Store); !errors.Is(err, errAttempt) { // that it has no trace of them is no news
+			return err
+		}
+		return nil
+	}
 	var gone, late []message.Place
+	var cancelled []store.Answer
 	for i, o := range overdue {
+		trace := store.TraceWaiting
+		if err == nil && i < len(a.Traces) {
+			trace = a.Traces[i]
+		}
 		switch {
-		case err == nil && i < len(a.Traces) && a.Traces[i] == store.TraceGone:
+		case trace == store.TraceGone:
 			gone = append(gone, o.Place)
+		case trace == store.TraceCancelled:
+			cancelled = append(cancelled, store.Answer{ID: o.ID, Place: o.Place, Ack: ack.Ack{Verdict: ack.Voided}})
 		case time.Since(o.Expires) > resultGrace:
 			late = append(late, o.Place)
+		}
+	}
+	if len(cancelled) > 0 {
+		if err := p.Store.Acked(p.Subject, cancelled, false, p.settled); err != nil {
+			return fmt.Errorf("end cancelled messages of %s: %w", p.Subject, err)
 		}
 	}
 	for _, l := range []struct {

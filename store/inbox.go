@@ -262,9 +262,10 @@ func (r *receiver) remember(p message.Place, a ack.Ack) {
 	r.lane.runs = append(r.lane.runs, run{p, p, a})
 }
 
-// repeat answers what was decided before, with the word that was given then.
-// Only a void may change it: a message that nobody has begun to run is taken
-// out, and never will be.
+// repeat answers what was decided before, with the word that was given then, or
+// with what the journal says of the message, which may be more: that its end is
+// known, or that it was taken out. A void may still change it: a message that
+// nobody has begun to run is taken out, and never will be.
 func (r *receiver) repeat(item Item) (ack.Ack, error) {
 	a := ack.Ack{Verdict: ack.Stale}
 	for _, run := range r.lane.runs {
@@ -272,19 +273,14 @@ func (r *receiver) repeat(item Item) (ack.Ack, error) {
 			a = run.ack
 		}
 	}
-	if !item.Void {
-		return a, nil
-	}
+	accepted := ack.Ack{Verdict: ack.Accepted}
 	id := r.db.localID(r.b.From, item.ID)
 	st, found, err := getStatus(r.tx, id)
-	if err != nil {
-		return a, err
-	}
-	if found && st.outcome == ack.Cancelled {
-		return ack.Ack{Verdict: ack.Voided}, nil
+	if err != nil || found && st.outcome == ack.Cancelled {
+		return ack.Ack{Verdict: ack.Voided}, err
 	}
 	if found && st.state == Ended {
-		return ack.Ack{Verdict: ack.Accepted}, nil
+		return accepted, nil
 	}
 	queue := r.tx.Bucket(bucketInbox).Bucket(r.key)
 	if queue == nil {
@@ -295,8 +291,8 @@ func (r *receiver) repeat(item Item) (ack.Ack, error) {
 		return a, nil
 	}
 	p, err := decodePending(placeKey(item.Place), v)
-	if err != nil || !p.started.IsZero() {
-		return ack.Ack{Verdict: ack.Accepted}, err
+	if err != nil || !p.started.IsZero() || !item.Void {
+		return accepted, err
 	}
 	r.taken[string(r.key)]--
 	r.t.records++
@@ -649,10 +645,11 @@ func (db *DB) finished(tx *bolt.Tx, id uuid.UUID, f Finished, now time.Time) err
 type Trace string
 
 const (
-	TraceWaiting  Trace = "waiting"  // in the inbox
-	TraceStarted  Trace = "started"  // a handler has it
-	TraceAnswered Trace = "answered" // its result is on its way, or is sent again now
-	TraceGone     Trace = "gone"     // no trace of it
+	TraceWaiting   Trace = "waiting"   // in the inbox
+	TraceStarted   Trace = "started"   // a handler has it
+	TraceAnswered  Trace = "answered"  // its result is on its way, or is sent again now
+	TraceCancelled Trace = "cancelled" // taken out before it ran, as its sender wished
+	TraceGone      Trace = "gone"      // no trace of it
 )
 
 // Ask tells how messages of l stand. A result that the sender must have lost,
@@ -694,6 +691,9 @@ func (db *DB) ask(tx *bolt.Tx, l Lane, id uuid.UUID) (Trace, *message.Message, e
 		}
 	}
 	st, _, err := getStatus(tx, id)
+	if err == nil && st.outcome == ack.Cancelled {
+		return TraceCancelled, nil, nil
+	}
 	if err != nil || st.result == uuid.Nil {
 		return TraceGone, nil, err
 	}

@@ -309,10 +309,10 @@ func (m *model) decide(l *inLane, b store.Batch, item store.Item, limit int) (v 
 func (m *model) repeat(l *inLane, item store.Item) ack.Verdict {
 	x := m.known[item.ID]
 	switch {
-	case !item.Void, x == nil, x.m.Method == message.MethodResult:
+	case x == nil, x.m.Method == message.MethodResult:
 	case x.outcome == ack.Cancelled:
 		return ack.Voided
-	case x.state == store.Ended, x.state == store.Started:
+	case x.state == store.Ended, x.state == store.Started, !item.Void:
 		return ack.Accepted
 	default:
 		x.leave(&l.queue)
@@ -366,6 +366,8 @@ func (m *model) trace(l store.Lane, id uuid.UUID) (t store.Trace, again bool) {
 		return store.TraceStarted, false
 	case x.queued:
 		return store.TraceWaiting, false
+	case x.outcome == ack.Cancelled:
+		return store.TraceCancelled, false
 	case x.reply != nil && m.known[x.reply.id] != nil:
 		return store.TraceAnswered, !x.reply.queued
 	}
