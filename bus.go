@@ -324,6 +324,7 @@ func (n *Node) Status(context.Context) (api.Status, error) {
 			Accepted: n.accepted.Load(), Received: n.received.Load(), Retries: n.retries.Load(), Failures: n.failures.Load(), Outcomes: map[ack.Outcome]uint64{},
 		},
 	}
+	s.Twin = n.twinStatus()
 	if conn := n.conn.Load(); conn != nil {
 		s.Broker.LastError = conn.LastError()
 	}

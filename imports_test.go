@@ -24,6 +24,7 @@ var layers = map[string][]string{
 	"internal/method":    {"message", "process", "subject", "ack", "internal/failpoint"},
 	"internal/metrics":   {"errorkernel", "ack"},
 	"internal/submit":    {"message", "internal/failpoint"},
+	"internal/tenure":    {},
 	"internal/transport": {"subject"},
 
 	// These drive whole nodes, or stand for the protocol without any.

@@ -28,6 +28,7 @@ import (
 	"github.com/steward-bus/steward/internal/method"
 	"github.com/steward-bus/steward/internal/metrics"
 	"github.com/steward-bus/steward/internal/submit"
+	"github.com/steward-bus/steward/internal/tenure"
 	"github.com/steward-bus/steward/internal/transport"
 	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/process"
@@ -74,6 +75,7 @@ type Node struct {
 	kernel  *errorkernel.Kernel
 	metrics *metrics.Metrics
 	conn    atomic.Pointer[transport.Conn]
+	name    atomic.Pointer[tenure.Holder] // nil where there is no connection
 	broker  *transport.Broker
 	leaving atomic.Bool
 	methods map[string]*process.Method
@@ -94,6 +96,10 @@ type Node struct {
 	outcomes    map[ack.Outcome]uint64
 	files       map[uuid.UUID]bool // records to be written to results/
 	filesWake   chan struct{}
+	inbound     []func() // end what is listened to
+	twins       []twinKey
+
+	began sync.Once
 }
 
 // ErrConfig is wrapped by what New says about a Config that cannot work.
@@ -208,10 +214,11 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer n.disconnect()
-	if err := n.spawn(ctx); err != nil {
+	if err := n.spawn(); err != nil {
 		return err
 	}
 	release := context.AfterFunc(ctx, func() { // runs in progress may end in peace, for a while
+		n.fallSilent()
 		n.log.Info("stopping", "grace", n.cfg.Grace.String())
 		select {
 		case <-time.After(n.cfg.Grace):
@@ -220,9 +227,8 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		}
 	})
 	defer release()
-	n.log.Info("ready", "data", n.cfg.Dir, "inmsg", n.cfg.InMsg, "broker", n.brokerURL(), "version", n.cfg.Version)
-	if n.cfg.Insecure {
-		n.log.Warn("insecure: whoever reaches the broker can run commands on this node")
+	if !n.online() {
+		n.begin() // the name is asked for when there is a broker
 	}
 	err = n.kernel.Run(ctx)
 	n.log.Info("stopped")
@@ -230,7 +236,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 }
 
 // spawn starts the processes that live as long as the node.
-func (n *Node) spawn(ctx context.Context) error {
+func (n *Node) spawn() error {
 	results := submit.Results{Dir: filepath.Join(n.cfg.Dir, "results")}
 	steady := map[string]func(context.Context) error{
 		"sweep":    n.sweep,
@@ -243,19 +249,33 @@ func (n *Node) spawn(ctx context.Context) error {
 	if !n.cfg.Headless {
 		steady["api"], steady["submit"] = n.serveAPI, n.watchSubmissions
 	}
+	if h := n.name.Load(); h != nil {
+		steady["name"] = h.Run
+	}
 	for name, run := range steady {
 		if err := n.kernel.Go(name, run); err != nil {
 			return fmt.Errorf("start %s: %w", name, err)
 		}
 	}
-	waiting, awaiting := n.db.Subjects()
-	for _, s := range slices.Concat(waiting, awaiting) {
-		n.publish(s)
-	}
-	for _, l := range n.db.Lanes() {
-		n.work(l)
-	}
-	return n.listen(ctx)
+	return nil
+}
+
+// begin takes up what the journal holds, once it is known whether it is this
+// node's alone, or that nobody can be asked.
+func (n *Node) begin() {
+	n.began.Do(func() {
+		waiting, awaiting := n.db.Subjects()
+		for _, s := range slices.Concat(waiting, awaiting) {
+			n.publish(s)
+		}
+		for _, l := range n.db.Lanes() {
+			n.work(l)
+		}
+		n.log.Info("ready", "data", n.cfg.Dir, "inmsg", n.cfg.InMsg, "broker", n.brokerURL(), "version", n.cfg.Version)
+		if n.cfg.Insecure {
+			n.log.Warn("insecure: whoever reaches the broker can run commands on this node")
+		}
+	})
 }
 
 // relayStorageFault ends the node when the journal can no longer be written:

@@ -33,7 +33,7 @@ func (n *Node) sayHello(ctx context.Context) error {
 		select {
 		case <-time.After(jitter(helloEvery)):
 		case <-ctx.Done():
-			n.unlisten() // first: who believes the goodbye finds nobody
+			n.fallSilent() // first: who believes the goodbye finds nobody
 			n.leaving.Store(true)
 			n.greet()
 			return nil
@@ -44,7 +44,7 @@ func (n *Node) sayHello(ctx context.Context) error {
 // greet publishes a hello. It is presence, not news: nothing keeps it.
 func (n *Node) greet() {
 	c := n.conn.Load()
-	if c == nil || !c.Connected() {
+	if c == nil || !c.Connected() || !n.serving() {
 		return
 	}
 	m := &message.Message{ToNode: n.central(), Kind: subject.EventNACK, Method: message.MethodSayHello, Data: n.hello().Data(), FromNode: n.cfg.Name, ID: uuid.Must(uuid.NewV7()), Time: time.Now()}

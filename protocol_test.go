@@ -638,34 +638,3 @@ func TestSubmitBeforeRun(t *testing.T) {
 		}
 	})
 }
-
-// Two nodes of one name on one broker: the second journal is never taken for the
-// first, no command runs twice, and operators hear of it.
-func TestTwins(t *testing.T) {
-	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
-		central := c.Start("central")
-		one := c.Start("ship1")
-		want(t, central, ack.Done, commands(central, 3)...)
-		two := c.StartAt("twin", "ship1")
-		ids := []string{}
-		for i := 3; i < 20; i++ {
-			ids = append(ids, central.Submit(stewardtest.Command("ship1", strconv.Itoa(i))))
-			time.Sleep(time.Minute)
-		}
-		two.Stop()
-		one.Stop() // as its error kernel asks: central has met the later epoch of two
-		c.Start("ship1")
-		for _, id := range ids {
-			if got, why := central.Outcome(id, 7*day); got != ack.Done && got != ack.Unknown {
-				t.Errorf("it is %s (%s)", got, why)
-			}
-		}
-		seen := map[string]int{}
-		for _, r := range c.Runs() {
-			if seen[r.ID]++; seen[r.ID] > 1 {
-				t.Errorf("%s ran twice", r.Data)
-			}
-		}
-		wantFailure(t, central, errorkernel.Identity, "two nodes bear that name")
-	})
-}

@@ -26,6 +26,9 @@ func (w wire) Request(ctx context.Context, s subject.Subject, h process.Header, 
 	if c == nil {
 		return nil, process.ErrOffline
 	}
+	if !w.n.serving() {
+		return nil, w.n.mute(c)
+	}
 	b, err := c.Request(ctx, s.String(), h, data)
 	return b, lost(err)
 }
@@ -35,6 +38,9 @@ func (w wire) Publish(ctx context.Context, s subject.Subject, h process.Header, 
 	c := w.n.conn.Load()
 	if c == nil {
 		return process.ErrOffline
+	}
+	if !w.n.serving() {
+		return w.n.mute(c)
 	}
 	return lost(c.Publish(ctx, s.String(), h, data))
 }
@@ -82,6 +88,7 @@ func (n *Node) connect() error {
 		return err
 	}
 	n.conn.Store(c)
+	n.name.Store(n.newHolder(c))
 	return nil
 }
 
@@ -107,6 +114,12 @@ func (n *Node) brokerURL() string {
 // connected is told when the broker comes and goes.
 func (n *Node) connected(on bool, err error) {
 	if !on {
+		n.unlisten() // or the next connection would bring messages before the node has asked for its name
+	}
+	if h := n.name.Load(); h != nil {
+		h.Link(on)
+	}
+	if !on {
 		if err != nil {
 			n.log.Warn("broker lost; messages are accepted and wait", "err", err)
 			n.report(errorkernel.Failure{Class: errorkernel.Transport, Severity: errorkernel.Warning, Cause: "broker lost: " + err.Error()})
@@ -114,8 +127,6 @@ func (n *Node) connected(on bool, err error) {
 		return
 	}
 	n.log.Info("connected to broker")
-	n.wakeAll("", uuid.Nil, false)
-	n.greet()
 }
 
 // wakeAll ends the pauses of publishers to node, whose journal is known if it is
@@ -138,24 +149,46 @@ func (n *Node) wakeAll(node string, journal uuid.UUID, reborn bool) {
 }
 
 // listen takes whatever comes for this node, and hears central's hello.
-func (n *Node) listen(context.Context) error {
+func (n *Node) listen() error {
+	n.unlisten()
 	c := n.conn.Load()
-	if c == nil {
-		return nil
+	var stops []func()
+	for s, f := range map[string]func(transport.Received){
+		subject.Inbound(n.cfg.Prefix, n.cfg.Name): n.offer,
+		n.cfg.Prefix + ".hello.*":                 n.hear,
+	} {
+		stop, err := c.Subscribe(s, f)
+		if err != nil {
+			return err
+		}
+		stops = append(stops, stop)
 	}
-	if err := c.Subscribe(subject.Inbound(n.cfg.Prefix, n.cfg.Name), n.offer); err != nil {
-		return err
-	}
-	return c.Subscribe(n.cfg.Prefix+".hello.*", n.hear)
+	n.mu.Lock()
+	n.inbound = stops
+	n.mu.Unlock()
+	return nil
 }
 
-// unlisten ends that, so that senders need not wait for an answer of a node that
-// stops. Where the broker cannot be told in time it learns it from the connection's end.
+// unlisten ends that.
 func (n *Node) unlisten() {
+	n.mu.Lock()
+	stops := n.inbound
+	n.inbound = nil
+	n.mu.Unlock()
+	for _, stop := range stops {
+		stop()
+	}
+}
+
+// fallSilent ends it for good, so that senders need not wait for an answer of a
+// node that stops. Where the broker cannot be told in time it learns it from the
+// connection's end.
+func (n *Node) fallSilent() {
+	n.unlisten()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	if c := n.conn.Load(); c != nil {
-		if err := c.Unsubscribe(ctx); err != nil {
+	if c := n.conn.Load(); c != nil && c.Connected() {
+		if err := c.Flush(ctx); err != nil {
 			n.log.Debug("the broker did not hear that this node stops", "err", err)
 		}
 	}
@@ -163,6 +196,9 @@ func (n *Node) unlisten() {
 
 // offer hands a request to the subscriber of its subject. It must not block.
 func (n *Node) offer(r transport.Received) {
+	if !n.serving() {
+		return // it came with a connection on which nobody asked for the name yet
+	}
 	s, err := subject.Parse(r.Subject)
 	if err != nil {
 		return // nothing that steward sends

@@ -268,7 +268,7 @@ func (p *Publisher) send(ctx context.Context, entries []store.Entry) error {
 	before := p.Store.Attempting(p.Subject, last)
 	failpoint.Hit(failpoint.Sending)
 	reply, err := p.request(ctx, entries, headerOf(p.Node, p.Store, road, contentType), payload)
-	if payload == nil || errors.Is(err, ErrNobody) || errors.Is(err, ErrOffline) {
+	if payload == nil || errors.Is(err, ErrNobody) || errors.Is(err, ErrOffline) || err == nil && reply.untouched() {
 		p.Store.NotAttempted(p.Subject, before)
 	}
 	if err != nil {
@@ -361,8 +361,11 @@ func (p *Publisher) take(entries []store.Entry, a answer, probe bool) error {
 	p.failures = 0
 	switch {
 	case a.Refused == store.RefusedFenced:
-		p.trouble(true, uuid.Nil, "%s has met a later life of this node (%s): two nodes bear the name %s, or this one was restored from an old copy; stop one of them, or restart this node", p.Subject.Node, a.Fence, p.Node)
-		p.failures = 8 // a long pause: only an operator can help
+		p.trouble(true, uuid.Nil, "%s has met a later life of this node (%s): another node served as %s, or this one was restored from an old copy; this one goes on with a life that is later still", p.Subject.Node, a.Fence, p.Node)
+		if err := p.Store.Outlive(a.Fence); err != nil {
+			return fmt.Errorf("%w: %w", errAttempt, err)
+		}
+		p.failures = 1
 		return errAttempt
 	case a.Refused == store.RefusedStore || probe:
 		return p.meet(a.Store)

@@ -615,7 +615,7 @@ func (db *DB) Finish(l Lane, done []Finished, notes ...Note) error {
 func (f *Finished) encode(db *DB) error {
 	f.events = make([][]byte, len(f.Replies))
 	for i, m := range f.Replies {
-		m.Place.Epoch = db.epoch
+		m.Place.Epoch = db.Epoch()
 		var err error
 		if f.events[i], err = m.Encode(db.opts.Prefix); err != nil {
 			return err

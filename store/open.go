@@ -269,6 +269,7 @@ func (db *DB) identify(tx *bolt.Tx) error {
 	if db.epoch = uuid.Must(uuid.NewV7()); bytes.Compare(db.epoch[:], last[:]) <= 0 {
 		db.epoch = next(last)
 	}
+	db.first = db.epoch
 	if db.copy {
 		if err := suspect(tx); err != nil {
 			return err
@@ -307,6 +308,45 @@ func suspect(tx *bolt.Tx) error {
 			}
 		}
 		return nil
+	})
+}
+
+// Renounce gives the journal another identity, because another node was met that
+// has the same one. What waits in the inbox is marked as that of a copy is.
+func (db *DB) Renounce() error {
+	id := uuid.New()
+	return db.w.do(func(tx *bolt.Tx) error {
+		if err := suspect(tx); err != nil {
+			return err
+		}
+		return tx.Bucket(bucketMeta).Put(keyID, seal(keyID, id[:]))
+	}, func() {
+		db.mu.Lock()
+		defer db.mu.Unlock()
+		db.id = id
+	})
+}
+
+// Outlive renews the epoch, above met: a receiver has met that one of a node with
+// this name, and refuses all that are below. It is for who knows that the other
+// does not serve any more. What is accepted from now on has places above.
+func (db *DB) Outlive(met uuid.UUID) error {
+	if met[0] >= 0x80 {
+		return fmt.Errorf("epoch %s is of a time far from now: it is not believed", met)
+	}
+	var epoch uuid.UUID
+	return db.w.do(func(tx *bolt.Tx) error {
+		if epoch = db.epoch; bytes.Compare(epoch[:], met[:]) > 0 {
+			return nil
+		}
+		if epoch = uuid.Must(uuid.NewV7()); bytes.Compare(epoch[:], met[:]) <= 0 {
+			epoch = next(met)
+		}
+		return tx.Bucket(bucketMeta).Put(keyEpoch, seal(keyEpoch, epoch[:]))
+	}, func() {
+		db.mu.Lock()
+		defer db.mu.Unlock()
+		db.epoch = epoch
 	})
 }
 

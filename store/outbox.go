@@ -31,9 +31,9 @@ func (db *DB) Accept(_ context.Context, ms []*message.Message, byFile bool, note
 	if len(ms) > 0 && db.space.Low() {
 		return ErrFull
 	}
-	events := make([][]byte, len(ms))
+	events, epoch := make([][]byte, len(ms)), db.Epoch()
 	for i, m := range ms {
-		m.Place.Epoch = db.epoch
+		m.Place.Epoch = epoch
 		var err error
 		if events[i], err = m.Encode(db.opts.Prefix); err != nil {
 			return err
@@ -211,7 +211,7 @@ func (db *DB) Attempting(s subject.Subject, p message.Place) (before message.Pla
 	return before
 }
 
-// NotAttempted takes back Attempting: the broker knew of nobody who listens.
+// NotAttempted takes back Attempting: it is certain that nobody took them.
 func (db *DB) NotAttempted(s subject.Subject, before message.Place) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
@@ -219,7 +219,7 @@ func (db *DB) NotAttempted(s subject.Subject, before message.Place) {
 }
 
 func (db *DB) mayHaveBeenSent(o *outStat, p message.Place) bool {
-	return p.Epoch != db.epoch || p.Compare(o.attempted) <= 0
+	return bytes.Compare(p.Epoch[:], db.first[:]) < 0 || p.Compare(o.attempted) <= 0
 }
 
 // Answer is a receiver's ack for an entry.

@@ -80,8 +80,9 @@ type DB struct {
 	bolt  *bolt.DB
 	path  string
 	w     *writer
-	id    uuid.UUID // identity of the journal
-	epoch uuid.UUID // of this opening
+	id    uuid.UUID // identity of the journal; written under mu, on the writer's goroutine
+	epoch uuid.UUID // of this opening; written like id
+	first uuid.UUID // that it began with
 	copy  bool      // this opening found itself to be a copy
 	space diskSpace
 
@@ -108,10 +109,18 @@ type outStat struct {
 }
 
 // ID is the identity of the journal: another one when the file was lost, or is a copy.
-func (db *DB) ID() uuid.UUID { return db.id }
+func (db *DB) ID() uuid.UUID {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.id
+}
 
-// Epoch is this opening's: above every earlier one of the journal.
-func (db *DB) Epoch() uuid.UUID { return db.epoch }
+// Epoch is this opening's: above every earlier one of the journal. See Outlive.
+func (db *DB) Epoch() uuid.UUID {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.epoch
+}
 
 // Copied reports whether this opening found the file at another place than the
 // one it was made in: what waits in its inbox may have run elsewhere.

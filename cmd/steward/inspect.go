@@ -176,6 +176,10 @@ func (e *env) statusCmd() *cobra.Command {
 						{"waiting", fmt.Sprint(s.Backlog.Waiting)}, {"awaiting results", fmt.Sprint(s.Backlog.AwaitingResult)}, {"inbox", fmt.Sprint(s.Backlog.Inbox)},
 						{"accepted", fmt.Sprint(s.Counters.Accepted)}, {"received", fmt.Sprint(s.Counters.Received)}, {"failures", fmt.Sprint(s.Counters.Failures)},
 					}
+					if t := s.Twin; t != nil {
+						rows = append(rows, []string{"STANDS BY", fmt.Sprintf("another node serves as %s since %s: on host %s, data folder %s, instance %s, journal %s; stop one of them, or give it another name",
+							s.Node, clock(t.Since), t.Host, t.Data, t.Instance, t.Journal)})
+					}
 					if s.Insecure != "" {
 						rows = append(rows, []string{"INSECURE", s.Insecure})
 					}

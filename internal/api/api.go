@@ -97,7 +97,19 @@ type Status struct {
 	Central  string    `json:"central,omitempty" doc:"The node that collects failures and logs"`
 	Backlog  Backlog   `json:"backlog"`
 	Counters Counters  `json:"counters"`
+	Twin     *Twin     `json:"twin,omitempty" doc:"The node that serves under this name instead; this one stands by until it is gone"`
 	Insecure string    `json:"insecure,omitempty" doc:"What is open to others that should not be, if anything is"`
+}
+
+// Twin is another node that bears this one's name.
+type Twin struct {
+	Host     string    `json:"host" doc:"Name of its machine"`
+	Data     string    `json:"data" doc:"Its data folder there"`
+	Version  string    `json:"version"`
+	Instance string    `json:"instance"`
+	Journal  string    `json:"journal" doc:"Identity of its journal"`
+	Started  time.Time `json:"started"`
+	Since    time.Time `json:"since,omitzero" doc:"It serves since then"`
 }
 
 // Broker is the connection to NATS.

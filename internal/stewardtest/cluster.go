@@ -42,9 +42,10 @@ type Cluster struct {
 
 // Run is one start of method Job.
 type Run struct {
-	Node string
-	ID   string
-	Data string // the first of the message's
+	Node  string
+	Place string // its folder: see StartAt
+	ID    string
+	Data  string // the first of the message's
 }
 
 // New starts a broker.
@@ -114,6 +115,7 @@ type Node struct {
 	*steward.Node
 	c      *Cluster
 	name   string
+	place  string // of its folder and link
 	cancel context.CancelFunc
 	done   chan error
 	over   bool
@@ -147,23 +149,23 @@ func (c *Cluster) StartAt(place, name string, configure ...func(*steward.Config)
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	job := process.Method{Name: "Job", Kinds: []subject.Kind{subject.CommandACK, subject.EventACK}, Handler: c.job(name)}
+	job := process.Method{Name: "Job", Kinds: []subject.Kind{subject.CommandACK, subject.EventACK}, Handler: c.job(place, name)}
 	for _, m := range append(c.extra[name], job) {
 		if err := n.Handle(m); err != nil {
 			c.t.Fatal(err)
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &Node{Node: n, c: c, name: name, cancel: cancel, done: make(chan error, 1)}
+	r := &Node{Node: n, c: c, name: name, place: place, cancel: cancel, done: make(chan error, 1)}
 	go func() { r.done <- n.Run(ctx) }() // ended by Stop or Crash
 	c.nodes = append(c.nodes, r)
 	return r
 }
 
-func (c *Cluster) job(name string) process.HandlerFunc {
+func (c *Cluster) job(place, name string) process.HandlerFunc {
 	return func(ctx context.Context, m *message.Message) message.Result {
 		c.mu.Lock()
-		c.runs = append(c.runs, Run{name, m.ID.String(), strings.Join(m.Data[:min(1, len(m.Data))], "")})
+		c.runs = append(c.runs, Run{name, place, m.ID.String(), strings.Join(m.Data[:min(1, len(m.Data))], "")})
 		c.mu.Unlock()
 		if len(m.Data) < 2 {
 			return message.Result{Outcome: ack.Done}
@@ -199,12 +201,12 @@ func (n *Node) Stop() {
 func (n *Node) Crash() {
 	n.c.t.Helper()
 	synctest.Wait() // nobody is in the middle of a commit
-	journal := n.c.Journal(n.name)
-	link := n.c.Link(n.name)
+	journal := n.c.Journal(n.place)
+	link := n.c.Link(n.place)
 	down := link.down()
 	link.Cut()
 	n.Stop()
-	n.c.SetJournal(n.name, journal)
+	n.c.SetJournal(n.place, journal)
 	if !down {
 		link.Heal()
 	}

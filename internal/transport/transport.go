@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,9 +25,6 @@ type Conn struct {
 	nc      *nats.Conn
 	payload atomic.Int64
 	lastErr atomic.Value // string
-
-	mu   sync.Mutex
-	subs []*nats.Subscription
 }
 
 // Config says where to connect and whom to tell.
@@ -118,6 +114,40 @@ func (c *Conn) Request(ctx context.Context, s string, header map[string][]string
 	return m.Data, nil
 }
 
+const firstPause = 20 * time.Millisecond // of Ask; each is twice as long as the one before
+
+// Ask sends data to s again and again, until somebody answers or ctx ends.
+// ErrNobody: nobody listened when one of the questions came.
+func (c *Conn) Ask(ctx context.Context, s string, data []byte) ([]byte, error) {
+	if !c.nc.IsConnected() {
+		return nil, ErrOffline
+	}
+	inbox := c.nc.NewInbox()
+	sub, err := c.nc.SubscribeSync(inbox)
+	if err != nil {
+		return nil, fmt.Errorf("ask on %s: %w", s, err)
+	}
+	defer sub.Unsubscribe() //nolint:errcheck // it fails only where the connection is closed
+	for pause := firstPause; ; pause *= 2 {
+		if err := c.nc.PublishRequest(s, inbox, data); err != nil {
+			return nil, fmt.Errorf("ask on %s: %w: %w", s, ErrOffline, err)
+		}
+		step, cancel := context.WithTimeout(ctx, pause)
+		m, err := sub.NextMsgWithContext(step)
+		cancel()
+		switch {
+		case err == nil:
+			return m.Data, nil
+		case errors.Is(err, nats.ErrNoResponders):
+			return nil, ErrNobody
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case !errors.Is(err, context.DeadlineExceeded):
+			return nil, fmt.Errorf("ask on %s: %w", s, err)
+		}
+	}
+}
+
 // Publish sends data to s and returns when the broker has it.
 func (c *Conn) Publish(ctx context.Context, s string, header map[string][]string, data []byte) error {
 	if !c.nc.IsConnected() {
@@ -141,8 +171,8 @@ type Received struct {
 }
 
 // Subscribe calls f, one message at a time and in order, for what comes on s,
-// until Unsubscribe, or the connection is closed. f must not block.
-func (c *Conn) Subscribe(s string, f func(Received)) error {
+// until stop is called, or the connection is closed. f must not block.
+func (c *Conn) Subscribe(s string, f func(Received)) (stop func(), err error) {
 	sub, err := c.nc.Subscribe(s, func(m *nats.Msg) {
 		r := Received{Subject: m.Subject, Header: m.Header, Data: m.Data}
 		if m.Reply != "" {
@@ -154,30 +184,9 @@ func (c *Conn) Subscribe(s string, f func(Received)) error {
 		err = sub.SetPendingLimits(8192, 256<<20)
 	}
 	if err != nil {
-		return fmt.Errorf("subscribe to %s: %w", s, err)
+		return nil, fmt.Errorf("subscribe to %s: %w", s, err)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.subs = append(c.subs, sub)
-	return nil
-}
-
-// Unsubscribe ends all subscriptions, and returns when the broker knows: who asks
-// from then on is told that nobody listens. Its error says that the broker could
-// not be told in time; then it learns so when the connection ends.
-func (c *Conn) Unsubscribe(ctx context.Context) error {
-	c.mu.Lock()
-	subs := c.subs
-	c.subs = nil
-	c.mu.Unlock()
-	var errs []error
-	for _, sub := range subs {
-		errs = append(errs, sub.Unsubscribe())
-	}
-	if c.Connected() {
-		errs = append(errs, c.Flush(ctx))
-	}
-	return errors.Join(errs...)
+	return func() { _ = sub.Unsubscribe() }, nil // it fails only where the connection is closed
 }
 
 // Flush returns when the broker has handled all that was sent before.
