@@ -327,7 +327,7 @@ func (p *Publisher) request(ctx context.Context, entries []store.Entry, h Header
 			p.limit = batchCount
 			return a, errors.Join(errAttempt, e)
 		}
-		p.limit = max(1, p.limit/2)
+		p.limit = max(1, min(p.limit, len(entries))/2)
 	}
 	if ctx.Err() != nil && err != nil {
 		return a, errAttempt

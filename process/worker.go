@@ -74,7 +74,7 @@ func (w *Worker) Run(ctx context.Context) (err error) {
 			return fmt.Errorf("read inbox of %s: %w", w.Lane.Subject, err)
 		}
 		if len(work) == 0 {
-			if w.rest(ctx) {
+			if w.rest(ctx) && len(slots) == 0 { // while one runs, others may come
 				return nil
 			}
 			continue
