@@ -195,6 +195,16 @@ func TestExpiryTellsTheTruth(t *testing.T) {
 			wantRuns(t, c, "first")
 		})
 	})
+	t.Run("an event in the inbox", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+			central, _ := c.Start("central"), c.Start("ship1")
+			first, second := stewardtest.Command("ship1", "first", "9m"), expiring("second")
+			first.Kind, second.Kind = subject.EventACK, subject.EventACK
+			want(t, central, ack.Delivered, central.Submit(first), central.Submit(second))
+			time.Sleep(time.Hour)
+			wantRuns(t, c, "first", "second") // delivered is the last word about an event
+		})
+	})
 }
 
 func TestReceiverJournalLost(t *testing.T) {

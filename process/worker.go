@@ -15,6 +15,7 @@ import (
 	"github.com/steward-bus/steward/internal/failpoint"
 	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/store"
+	"github.com/steward-bus/steward/subject"
 )
 
 // Limits of a Worker.
@@ -162,8 +163,9 @@ func (w *Worker) verdict(k store.Work, now time.Time) (ack.Outcome, string) {
 	return expired(k, now)
 }
 
+// expired: not an event that was acknowledged, which is "delivered" to its sender.
 func expired(k store.Work, now time.Time) (ack.Outcome, string) {
-	if !k.Message.Expires.IsZero() && now.After(k.Message.Expires) && k.Started.IsZero() {
+	if k.Message.Kind != subject.EventACK && !k.Message.Expires.IsZero() && now.After(k.Message.Expires) && k.Started.IsZero() {
 		return ack.Expired, "its lifetime ended before it was started"
 	}
 	return "", ""
