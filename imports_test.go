@@ -19,6 +19,7 @@ var layers = map[string][]string{
 
 	"internal/api":       {"message", "store", "errorkernel", "subject", "ack"},
 	"internal/config":    {"subject", "ack", "internal/follow"},
+	"internal/crashfs":   {},
 	"internal/failpoint": {},
 	"internal/follow":    {"message", "subject"},
 	"internal/method":    {"message", "process", "subject", "ack", "internal/failpoint"},
@@ -31,7 +32,7 @@ var layers = map[string][]string{
 	"internal/bench":       {"", "message", "store", "process", "subject", "ack", "internal/transport"},
 	"internal/model":       {},
 	"internal/stewardtest": {"", "message", "store", "process", "subject", "ack", "errorkernel"},
-	"internal/torture":     {"store", "subject", "ack", "errorkernel", "internal/api", "internal/failpoint"},
+	"internal/torture":     {"store", "subject", "ack", "errorkernel", "internal/api", "internal/failpoint", "internal/crashfs"},
 }
 
 func TestImportsPointDown(t *testing.T) {

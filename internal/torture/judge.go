@@ -88,7 +88,10 @@ func (j *judgement) nothingLost() {
 		found := j.byKey[r.Key]
 		switch {
 		case r.Bad:
-			if bad++; len(found) > 0 {
+			if r.handed {
+				bad++
+			}
+			if len(found) > 0 {
 				j.breach(r.Key, found[0].ID, "a text that is no message was accepted")
 			}
 		case r.id != "" && j.byID[r.id].ID == "":

@@ -63,6 +63,10 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	c.faults = strings.Split(faults, ",")
+	if err := canMount(c.dir); err != nil {
+		fmt.Fprintf(out, "losses of power and faults of the disk are not played, and not counted: no file system of ours can be mounted here: %v\n", err)
+		c.faults = slices.DeleteFunc(c.faults, func(f string) bool { return slices.Contains(withFUSE, f) })
+	}
 	for _, name := range c.faults {
 		if !slices.Contains(allFaults, name) {
 			return fmt.Errorf("-faults: %q is none of %s", name, strings.Join(allFaults, ", "))
@@ -139,7 +143,7 @@ func (c *campaign) round(ctx context.Context, dir, bin string, number int) (resu
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return result{}, err
 	}
-	r := &round{plan: newPlan(c.seed, number, c.options), dir: dir, bin: bin, exe: exe}
+	r := &round{plan: newPlan(c.seed, number, c.options), dir: dir, bin: bin, exe: exe, keep: c.keep}
 	res, err := r.run(ctx)
 	if err != nil {
 		return res, err

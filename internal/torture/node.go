@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/steward-bus/steward/internal/api"
+	"github.com/steward-bus/steward/internal/crashfs"
 )
 
 // Times that a node must keep.
@@ -30,6 +31,7 @@ type node struct {
 	log  string      // file
 	out  func(event) // what happened to it
 	seen func(violation)
+	machine
 
 	mu      sync.Mutex
 	process *os.Process // nil while there is none
@@ -37,6 +39,8 @@ type node struct {
 	then    next
 	count   int  // of starts
 	ready   bool // the process has answered
+	ill     bool // its disk fails
+	healed  time.Time
 	retired bool
 	stopped time.Time // when it was last continued after a SIGSTOP
 }
@@ -45,6 +49,7 @@ type node struct {
 type next struct {
 	after  time.Duration
 	arm    string       // fail point, as STEWARD_FAILPOINT has it
+	cut    bool         // what dies there dies of a loss of power
 	before func() error // what is done to its folder first; nil: nothing
 }
 
@@ -66,9 +71,9 @@ type violation struct {
 
 // run keeps the process going until ctx ends; then it is killed.
 func (n *node) run(ctx context.Context) error {
-	arm := n.takeNext().arm
+	var then next
 	for ctx.Err() == nil {
-		cmd, err := n.start(arm)
+		cmd, err := n.start(then.arm)
 		if err != nil {
 			return err
 		}
@@ -82,12 +87,11 @@ func (n *node) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		n.judgeEnd(err, why, arm)
+		n.judgeEnd(err, why, then)
 		if n.isRetired() {
 			return nil
 		}
-		then := n.takeNext()
-		arm = then.arm
+		then = n.takeNext()
 		select {
 		case <-time.After(then.after):
 		case <-ctx.Done():
@@ -139,7 +143,7 @@ func (n *node) awaitReady(ctx context.Context) {
 			n.mu.Unlock()
 			return
 		}
-		if took := time.Since(began); took > readyLimit && !late && !n.wasStopped(began) {
+		if took := time.Since(began); took > readyLimit && !late && !n.wasStopped(began) && !n.sick(began) {
 			late = true
 			n.seen(violation{Invariant: "I9", Node: n.name, What: fmt.Sprintf("not ready %s after its start", took.Round(time.Second))})
 		}
@@ -176,24 +180,59 @@ func (n *node) ended() (why string) {
 }
 
 // judgeEnd tells whether the process may have ended as it did.
-func (n *node) judgeEnd(err error, why, armed string) {
+func (n *node) judgeEnd(err error, why string, began next) {
 	var exit *exec.ExitError
 	killed := errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signaled() && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL
-	now := time.Now()
+	now, armed := time.Now(), began.arm
+	atPoint := killed && armed != ""
+	if atPoint && began.cut && why == "" {
+		n.machine.cut(func() {})
+	}
+	if why == faultPower || atPoint && began.cut && why == "" {
+		n.boot()
+	}
 	switch {
 	case why == faultTerm:
 		n.out(event{n.name, faultTerm, now})
-		if err != nil && !(killed && armed != "") && n.wasReady() { // before that, nobody may be there to hear it
+		if err != nil && !atPoint && n.wasReady() && !n.sick(now) { // before that, nobody may be there to hear it
 			n.seen(violation{Invariant: "I14", Node: n.name, What: fmt.Sprintf("after SIGTERM: %v", err)})
 		}
 	case why != "":
 		n.out(event{n.name, why, now})
-	case killed && armed != "":
+	case atPoint && began.cut:
+		n.out(event{n.name, faultPower + " " + armed, now})
+	case atPoint:
 		n.out(event{n.name, faultPoint + " " + armed, now})
+	case n.sick(now):
+		n.out(event{n.name, "ended by its disk", now})
+		n.restartLater(restart)
 	default:
 		n.out(event{n.name, "ended", now})
 		n.seen(violation{Invariant: "I9", Node: n.name, What: fmt.Sprintf("ended by itself: %v", err)})
 	}
+}
+
+// sicken lets the disk fail, or heals it.
+func (n *node) sicken(f crashfs.Fault) {
+	n.disk.Break(f)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.ill, n.healed = f != crashfs.Fault{}, time.Now()
+}
+
+// afterwards is how long a fault of a disk may be felt by a process.
+const afterwards = 2 * time.Second
+
+func (n *node) sick(now time.Time) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.ill || now.Sub(n.healed) < afterwards
+}
+
+func (n *node) restartLater(d time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.then.after = max(n.then.after, d)
 }
 
 // end ends the process, and says how the next is started. It does nothing if

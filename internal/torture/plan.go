@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/steward-bus/steward/internal/crashfs"
 	"github.com/steward-bus/steward/internal/failpoint"
 )
 
@@ -20,10 +21,15 @@ const (
 	faultLink   = "link"   // links cut, half open, slow, flapping
 	faultMess   = "mess"   // messages of the broker lost, doubled, late, in another order
 	faultCopies = "copies" // what went by is sent again, by somebody else and much later
+	faultPower  = "power"  // power is lost, at random times and at fail points
+	faultDisk   = "disk"   // writes or syncs fail, the disk is full, or read-only
 )
 
-// allFaults is what a machine without privileges can do.
-var allFaults = []string{faultKill, faultPoint, faultStop, faultTerm, faultBroker, faultLink, faultMess, faultCopies}
+var (
+	anywhere  = []string{faultKill, faultPoint, faultStop, faultTerm, faultBroker, faultLink, faultMess, faultCopies}
+	withFUSE  = []string{faultPower, faultDisk} // where disks of ours can be mounted
+	allFaults = slices.Concat(anywhere, withFUSE)
+)
 
 // Plan is all that is decided about a round before it begins. The same seed,
 // number and options give the same plan.
@@ -31,7 +37,8 @@ type Plan struct {
 	Seed     uint64
 	Round    int
 	Ships    int
-	Hub      bool // the broker is a node of its own
+	Hub      bool         // the broker is a node of its own
+	Disk     crashfs.Mode // of all nodes; empty: they are on the disk of this machine
 	Orders   []Order
 	Troubles []Trouble
 }
@@ -63,6 +70,11 @@ func newPlan(seed uint64, round int, opt options) Plan {
 	p.Orders = orders(rng, round, opt.orders, p.Ships)
 	for i := range p.Orders { // spread them over the time
 		p.Orders[i].Pause = time.Duration(rng.Int64N(int64(2*opt.length) * lanes / int64(opt.orders)))
+	}
+	onDisk := slices.ContainsFunc(opt.faults, func(f string) bool { return slices.Contains(withFUSE, f) })
+	offDisk := slices.ContainsFunc(opt.faults, func(f string) bool { return slices.Contains(anywhere, f) })
+	if onDisk && (!offDisk || rng.IntN(2) == 0) {
+		p.Disk = powerModes[rng.IntN(len(powerModes))]
 	}
 	nodes := []string{central}
 	for i := range p.Ships {
@@ -98,7 +110,8 @@ const restart = 100 * time.Millisecond
 // with everything broken at once little is ever decided.
 func nodeTroubles(rng *rand.Rand, p Plan, opt options, node string, number int) (list []Trouble) {
 	kinds := slices.DeleteFunc(slices.Clone(opt.faults), func(f string) bool {
-		return f == faultLink || f == faultMess || f == faultCopies || f == faultBroker || node == hub && f == faultPoint
+		return f == faultLink || f == faultMess || f == faultCopies || f == faultBroker || node == hub && f == faultPoint ||
+			slices.Contains(withFUSE, f) && (p.Disk == "" || node == hub)
 	})
 	if node == hub {
 		kinds = append(kinds, faultBroker)
@@ -108,7 +121,13 @@ func nodeTroubles(rng *rand.Rand, p Plan, opt options, node string, number int) 
 	}
 	for at := time.Duration(0); at < opt.length; {
 		t := Trouble{Target: node, Fault: kinds[rng.IntN(len(kinds))], Pause: time.Duration(rng.Int64N(int64(2 * opt.pace)))}
+		if t.Fault == faultPower && rng.IntN(2) == 0 {
+			t.Fault, t.How = faultPoint, faultPower
+		}
 		switch t.Fault {
+		case faultDisk:
+			t.How = diskModes[rng.IntN(len(diskModes))]
+			t.Hold = time.Duration(20+rng.IntN(800)) * time.Millisecond
 		case faultPoint:
 			steps := stepsOf(node)
 			t.Step = steps[(p.Round*7+number*3+len(list)*5+int(p.Seed%1000))%len(steps)]

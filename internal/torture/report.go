@@ -13,18 +13,16 @@ import (
 
 // report prints what the rounds came to.
 func report(out io.Writer, rounds []result) {
-	messages, seconds, killed := 0, 0.0, 0
+	messages, seconds, killed, cut := 0, 0.0, 0, 0
 	outcomes, faults, broken := map[string]int{}, map[string]int{}, map[string]int{}
 	for _, r := range rounds {
-		killed += r.kills()
+		killed, cut = killed+r.kills(), cut+r.cuts()
 		messages, seconds = messages+r.Messages, seconds+r.Seconds
 		for k, n := range r.Outcomes {
 			outcomes[k] += n
 		}
 		for k, n := range r.Faults {
-			if name, _, ok := strings.Cut(k, ":"); ok && strings.HasPrefix(k, faultPoint) {
-				k = name
-			}
+			k, _, _ = strings.Cut(k, ":")
 			faults[k] += n
 		}
 		for _, v := range r.Violations {
@@ -33,7 +31,7 @@ func report(out io.Writer, rounds []result) {
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	defer w.Flush() //nolint:errcheck // it goes where the rest went
-	fmt.Fprintf(w, "\n%d rounds, %d kills, %d messages, %.0f s\n\noutcome\tmessages\n", len(rounds), killed, messages, seconds)
+	fmt.Fprintf(w, "\n%d rounds, %d kills, %d losses of power, %d messages, %.0f s\n\noutcome\tmessages\n", len(rounds), killed, cut, messages, seconds)
 	for _, k := range slices.Sorted(maps.Keys(outcomes)) {
 		fmt.Fprintf(w, "%s\t%d\n", k, outcomes[k])
 	}
@@ -43,7 +41,7 @@ func report(out io.Writer, rounds []result) {
 	}
 	var never []string
 	for _, s := range failpoint.Steps {
-		if faults[faultPoint+" "+string(s)] == 0 {
+		if faults[faultPoint+" "+string(s)]+faults[faultPower+" "+string(s)] == 0 {
 			never = append(never, string(s))
 		}
 	}
@@ -57,6 +55,16 @@ func report(out io.Writer, rounds []result) {
 func (r result) kills() (n int) {
 	for what, times := range r.Faults {
 		if what == faultKill || what == faultBroker || strings.HasPrefix(what, faultPoint) {
+			n += times
+		}
+	}
+	return n
+}
+
+// cuts is how many times a node lost its power.
+func (r result) cuts() (n int) {
+	for what, times := range r.Faults {
+		if strings.HasPrefix(what, faultPower) {
 			n += times
 		}
 	}

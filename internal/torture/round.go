@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/steward-bus/steward/internal/api"
+	"github.com/steward-bus/steward/internal/crashfs"
 	"github.com/steward-bus/steward/store"
 )
 
@@ -26,6 +28,7 @@ type round struct {
 	dir  string
 	bin  string // steward
 	exe  string // ourselves, for the effects
+	keep bool   // what a disk held when something was violated
 
 	nodes  map[string]*node
 	links  map[string]*proxy
@@ -44,6 +47,7 @@ type result struct {
 	Seed       uint64         `json:"seed"`
 	Round      int            `json:"round"`
 	Hub        bool           `json:"hub,omitempty"`
+	Disk       crashfs.Mode   `json:"disk,omitempty"`
 	Messages   int            `json:"messages"`
 	Outcomes   map[string]int `json:"outcomes"`
 	Faults     map[string]int `json:"faults"`
@@ -58,6 +62,15 @@ type result struct {
 func (r *round) run(ctx context.Context) (res result, err error) {
 	began := time.Now()
 	r.finals = map[string]store.Record{}
+	defer func() {
+		for name, n := range r.nodes {
+			if r.keep && len(res.Violations) > 0 && n.disk != nil {
+				_ = os.Remove(api.SocketPath(n.dir)) // no file to copy
+				err = errors.Join(err, os.CopyFS(filepath.Join(r.dir, "kept-"+name), os.DirFS(n.dir)))
+			}
+			n.takeBack()
+		}
+	}()
 	ctx, cancel := context.WithCancel(ctx)
 	var wait sync.WaitGroup
 	defer wait.Wait()
@@ -111,7 +124,7 @@ func (r *round) run(ctx context.Context) (res result, err error) {
 
 func (r *round) result(ev evidence, began time.Time, drained time.Duration) result {
 	res := result{
-		Seed: r.plan.Seed, Round: r.plan.Round, Hub: r.plan.Hub, Outcomes: map[string]int{}, Faults: map[string]int{},
+		Seed: r.plan.Seed, Round: r.plan.Round, Hub: r.plan.Hub, Disk: r.plan.Disk, Outcomes: map[string]int{}, Faults: map[string]int{},
 		Messages: len(ev.sent), Drain: drained.Seconds(),
 	}
 	res.Violations = append(r.violations, judge(&ev)...)
@@ -162,7 +175,18 @@ func (r *round) build(ctx context.Context) error {
 			return err
 		}
 	}
-	return os.MkdirAll(filepath.Join(r.nodes[central].dir, "submit"), 0o700)
+	for name, n := range r.nodes {
+		if r.plan.Disk == "" || name == hub {
+			continue
+		}
+		if err := n.give(r.plan.Disk, effectsOf(r.dir, name), r.plan.Seed+uint64(r.plan.Round)); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(filepath.Join(r.nodes[central].dir, "submit"), 0o700); err != nil {
+		return err
+	}
+	return syncDir(r.nodes[central].dir)
 }
 
 func freePort(ctx context.Context) (string, error) {
@@ -221,7 +245,7 @@ func (r *round) inflict(ctx context.Context, t Trouble) {
 		n.end(faultKill, syscall.SIGKILL, next{after: t.Hold})
 	case faultPoint:
 		before := n.starts()
-		n.end(faultKill, syscall.SIGKILL, next{arm: fmt.Sprintf("%s:%d", t.Step, t.Nth)})
+		n.end(faultKill, syscall.SIGKILL, next{arm: fmt.Sprintf("%s:%d", t.Step, t.Nth), cut: t.How == faultPower})
 		for end := time.Now().Add(pointLimit); n.starts() < before+2 && time.Now().Before(end) && sleep(ctx, restart/5); {
 		}
 	case faultTerm:
@@ -230,6 +254,13 @@ func (r *round) inflict(ctx context.Context, t Trouble) {
 		n.end(faultBroker, syscall.SIGKILL, next{after: t.Hold, before: func() error { return os.RemoveAll(n.dir) }})
 	case faultStop:
 		n.freeze(ctx, t.Hold)
+	case faultPower:
+		n.powerOff(next{after: t.Hold})
+	case faultDisk:
+		r.event(event{t.Target, faultDisk + " " + t.How, time.Now()})
+		n.sicken(diskFault(t.How))
+		sleep(ctx, t.Hold)
+		n.sicken(crashfs.Fault{})
 	case faultCopies:
 		if sent, err := r.copies.send(ctx, r.broker, rand.New(rand.NewPCG(r.plan.Seed, uint64(t.Nth))), t.Nth); err == nil && sent > 0 {
 			r.event(event{t.Target, faultCopies, time.Now()})

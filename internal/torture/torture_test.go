@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,13 +38,18 @@ func TestCampaign(t *testing.T) {
 	if err := build(t.Context(), bin); err != nil {
 		t.Fatal(err)
 	}
+	faults := []string{faultKill, faultKill, faultKill, faultPoint, faultBroker, faultCopies}
+	if err := canMount(t.TempDir()); err == nil {
+		faults = append(faults, faultPower)
+	} else {
+		t.Logf("no losses of power: %v", err)
+	}
 	c := campaign{out: t.Output(), seed: *seed, options: options{
-		faults: []string{faultKill, faultKill, faultKill, faultPoint, faultBroker, faultCopies},
-		length: 3 * time.Second, pace: 80 * time.Millisecond, orders: 80,
+		faults: faults, length: 3 * time.Second, pace: 80 * time.Millisecond, orders: 80,
 	}}
 	var all []result
-	killed := 0
-	for k := 1; killed < *kills; k++ {
+	killed, cuts := 0, 0
+	for k := 1; killed < *kills || cuts == 0 && slices.Contains(faults, faultPower); k++ {
 		res, err := c.round(t.Context(), filepath.Join(t.TempDir(), fmt.Sprint("round-", k)), bin, k)
 		if err != nil {
 			t.Fatalf("seed %d, round %d: %v", *seed, k, err)
@@ -51,7 +57,7 @@ func TestCampaign(t *testing.T) {
 		for _, v := range res.Violations {
 			t.Errorf("seed %d, round %d: %+v", *seed, k, v)
 		}
-		all, killed = append(all, res), killed+res.kills()
+		all, killed, cuts = append(all, res), killed+res.kills(), cuts+res.cuts()
 	}
 	report(t.Output(), all)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -133,7 +134,11 @@ func classes() map[ack.Outcome]errorkernel.Class {
 // it folds failures of a kind. Classes that say that something broke have a cause.
 func (j *judgement) told() {
 	heard := map[string]bool{}
+	broken := slices.ContainsFunc(j.events, func(e event) bool { return strings.HasPrefix(e.What, faultDisk) })
 	for _, f := range j.failures {
+		if broken && (f.Class == errorkernel.Storage || f.Class == errorkernel.Process || f.Class == errorkernel.Submission) {
+			continue
+		}
 		heard[string(f.Class)+" "+f.Subject] = true
 		switch f.Class {
 		case errorkernel.Storage, errorkernel.Identity, errorkernel.Process:
@@ -153,14 +158,17 @@ func (j *judgement) told() {
 			j.breach(m.Labels["key"], m.ID, "ended as %s, and the error kernel has nothing of %s", m.Outcome, name)
 		}
 	}
-	if j.anyBad() && !heard[string(errorkernel.Submission)+" "] {
+	refused := slices.ContainsFunc(j.receipts, func(r *receipt) bool { return r.Bad && r.handed })
+	if refused && !broken && !heard[string(errorkernel.Submission)+" "] {
 		j.breach("", "", "a text was refused, and the error kernel does not know it")
 	}
 }
 
+// anyBad reports whether a text may have been refused: there was one, or a file
+// was not written to its end.
 func (j *judgement) anyBad() bool {
 	for _, r := range j.receipts {
-		if r.Bad {
+		if r.Bad || r.doubt && r.Way != byAPI {
 			return true
 		}
 	}
