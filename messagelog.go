@@ -17,6 +17,7 @@ import (
 const (
 	messageLogSize = 64 << 20
 	messageLogKeep = 10
+	linesKept      = 1 << 20
 	noteLogged     = "messages.log" // time up to which the log is known to be on disk
 )
 
@@ -28,6 +29,7 @@ type messageLog struct {
 	path string
 
 	mu    sync.Mutex
+	lines []byte // room to put them together
 	f     *os.File
 	size  int64
 	dirty bool
@@ -54,23 +56,23 @@ func (l *messageLog) open() error {
 
 // append writes entries before they are sent for the first time.
 func (l *messageLog) append(entries []store.Entry) error {
-	size := 0
-	for _, e := range entries {
-		size += len(e.Event) + 1
-	}
-	b := make([]byte, 0, size)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b := l.lines[:0]
 	for _, e := range entries {
 		if !e.Void {
 			b = append(append(b, e.Event...), '\n')
 		}
 	}
+	if cap(b) <= linesKept {
+		l.lines = b
+	}
 	return l.write(b)
 }
 
+// write writes whole lines; mu is held.
 func (l *messageLog) write(b []byte) error {
 	failpoint.Hit(failpoint.Logging)
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if l.size > 0 && l.size+int64(len(b)) > messageLogSize {
 		if err := l.rotate(); err != nil {
 			return err
@@ -149,5 +151,7 @@ func (n *Node) relog() error {
 			return nil //nolint:nilerr // a note of another version: nothing is known to be missing
 		}
 	}
-	return n.db.Processed(since.Add(-time.Second), func(event []byte) error { return n.msgs.write(append(event, '\n')) })
+	return n.db.Processed(since.Add(-time.Second), func(event []byte) error {
+		return n.msgs.append([]store.Entry{{Event: event}})
+	})
 }

@@ -50,20 +50,10 @@ func (k *Kernel) Go(name string, run func(ctx context.Context) error) error {
 	k.setup()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.phase == stopped {
-		return fmt.Errorf("start process %s: %w", name, ErrStopped)
-	}
-	if p := k.processes[name]; p != nil {
-		if p.status.State == Terminated {
-			return fmt.Errorf("start process %s: %w: %s", name, ErrTerminated, p.status.Advice)
-		}
+	if p := k.processes[name]; p != nil && p.status.State != Terminated && k.phase != stopped {
 		return fmt.Errorf("start process %s: %w", name, ErrLives)
 	}
-	p := &process{run: run, skip: make(chan struct{}, 1)}
-	p.status.Name = name
-	k.processes[name] = p
-	k.launch(p)
-	return nil
+	return k.begin(name, run)
 }
 
 // Ensure is Go for a process that ends by itself when it is idle. Where the name
@@ -71,19 +61,29 @@ func (k *Kernel) Go(name string, run func(ctx context.Context) error) error {
 // this run. So work that came before the call is never missed between the last
 // look of a process and its end. The errors are Go's other two.
 func (k *Kernel) Ensure(name string, run func(ctx context.Context) error) error {
-	err := k.Go(name, run)
-	for errors.Is(err, ErrLives) {
-		k.mu.Lock()
-		p := k.processes[name]
-		if p != nil && p.status.State != Terminated {
-			p.run, p.again = run, true
-			k.mu.Unlock()
-			return nil
-		}
-		k.mu.Unlock()
-		err = k.Go(name, run)
+	k.setup()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if p := k.processes[name]; p != nil && p.status.State != Terminated && k.phase != stopped {
+		p.run, p.again = run, true
+		return nil
 	}
-	return err
+	return k.begin(name, run)
+}
+
+// begin starts a process whose name does not live. The caller holds mu.
+func (k *Kernel) begin(name string, run func(ctx context.Context) error) error {
+	if k.phase == stopped {
+		return fmt.Errorf("start process %s: %w", name, ErrStopped)
+	}
+	if p := k.processes[name]; p != nil {
+		return fmt.Errorf("start process %s: %w: %s", name, ErrTerminated, p.status.Advice)
+	}
+	p := &process{run: run, skip: make(chan struct{}, 1)}
+	p.status.Name = name
+	k.processes[name] = p
+	k.launch(p)
+	return nil
 }
 
 // launch hands p to Run. The caller holds mu.

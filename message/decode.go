@@ -43,6 +43,8 @@ type payload struct {
 	FileName      string            `json:"fileName"`
 	Labels        map[string]string `json:"labels"`
 	Result        *Result           `json:"result"`
+
+	result string // the JSON of Result, if it was read the short way
 }
 
 // Decoded is one event of a request.
@@ -53,6 +55,31 @@ type Decoded struct {
 	From    string
 	Void    bool
 	Plain   bool // without a place: an event of a client that is no steward
+
+	result string
+}
+
+// ResultJSON is the result of the message, which has one, as DecodeResult reads it.
+func (d Decoded) ResultJSON() ([]byte, error) {
+	if d.result != "" {
+		return []byte(d.result), nil
+	}
+	return d.Message.Result.appendTo(nil)
+}
+
+// DecodeResult reads what ResultJSON gives. Errors wrap ErrMalformed.
+func DecodeResult(b []byte) (*Result, error) {
+	c := scanner{rest: string(b)}
+	if c.has("{") {
+		if r := c.result(); !c.failed && c.rest == "" {
+			return r, nil
+		}
+	}
+	r := new(Result)
+	if err := json.Unmarshal(b, r); err != nil {
+		return nil, fmt.Errorf("%w: result: %w", ErrMalformed, err)
+	}
+	return r, nil
 }
 
 // Decode reads one event that came on s. A plain CloudEvent, which has no place,
@@ -102,6 +129,7 @@ func (e *event) decode(s subject.Subject) (d Decoded, err error) {
 		return d, fmt.Errorf("%w: event %s for %q came on the subject of %q", ErrMalformed, e.Type, e.Subject, s)
 	}
 	d.Message, err = e.message(d, s)
+	d.result = e.body.result
 	return d, err
 }
 

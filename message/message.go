@@ -4,6 +4,7 @@
 package message
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"path"
@@ -58,7 +59,7 @@ type Place struct {
 
 // Compare orders places: by epoch, then by number.
 func (p Place) Compare(q Place) int {
-	if c := compareBytes(p.Epoch[:], q.Epoch[:]); c != 0 {
+	if c := bytes.Compare(p.Epoch[:], q.Epoch[:]); c != 0 {
 		return c
 	}
 	switch {
@@ -74,8 +75,6 @@ func (p Place) Compare(q Place) int {
 func (p Place) IsZero() bool { return p == Place{} }
 
 func (p Place) String() string { return fmt.Sprintf("%s/%d", p.Epoch, p.Seq) }
-
-func compareBytes(a, b []byte) int { return strings.Compare(string(a), string(b)) }
 
 // Message is what one node asks of, or tells, another.
 type Message struct {

@@ -67,7 +67,7 @@ func (c *scanner) after(lit string) string {
 // text takes a string whose opening quote was taken.
 func (c *scanner) text() string {
 	ascii := true
-	for i := 0; i < len(c.rest); i++ {
+	for i := plain([]byte(c.rest)); i < len(c.rest); i++ {
 		switch b := c.rest[i]; {
 		case b == '"':
 			s := c.rest[:i]
@@ -182,8 +182,9 @@ func (c *scanner) body() (p payload) {
 			*f.at = c.text()
 		}
 	}
-	if c.has(`,"result":{`) {
+	if from := c.rest; c.has(`,"result":{`) {
 		p.Result = c.result()
+		p.result = from[len(`,"result":`) : len(from)-len(c.rest)]
 	}
 	return p
 }

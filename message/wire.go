@@ -2,6 +2,7 @@ package message
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,7 +43,11 @@ const (
 // Encode writes m as one CloudEvent in structured JSON. Its place may be stamped
 // later.
 func (m *Message) Encode(prefix string) ([]byte, error) {
-	b := make([]byte, 0, 640+m.dataSize())
+	return m.Append(make([]byte, 0, m.Size()), prefix)
+}
+
+// Append is Encode, behind what b holds.
+func (m *Message) Append(b []byte, prefix string) ([]byte, error) {
 	b = appendHead(b, m.Place, m.ID)
 	b = append(b, `,"source":"`...)
 	b = append(b, m.FromNode...)
@@ -66,7 +71,9 @@ func (m *Message) Encode(prefix string) ([]byte, error) {
 	return append(b, "}}"...), err
 }
 
-func (m *Message) dataSize() (n int) {
+// Size is about how many bytes Encode writes.
+func (m *Message) Size() int {
+	n := 512
 	for _, d := range m.Data {
 		n += len(d) + 8
 	}
@@ -144,11 +151,9 @@ func EncodeVoid(prefix string, id uuid.UUID, p Place, from string) []byte {
 	return append(b, `","type":"`+typeVoid+`","datacontenttype":"application/json"}`...)
 }
 
-// Join makes the payload of a request out of encoded messages, and its content type.
+// Join makes the payload of a request out of encoded messages, and its content
+// type. Each element of encoded is its copy in the payload afterwards.
 func Join(encoded [][]byte) (payload []byte, contentType string) {
-	if len(encoded) == 1 {
-		return encoded[0], ContentEvent
-	}
 	n := 2
 	for _, e := range encoded {
 		n += len(e) + 1
@@ -158,7 +163,12 @@ func Join(encoded [][]byte) (payload []byte, contentType string) {
 		if i > 0 {
 			payload = append(payload, ',')
 		}
+		at := len(payload)
 		payload = append(payload, e...)
+		encoded[i] = payload[at:len(payload):len(payload)]
+	}
+	if len(encoded) == 1 {
+		return encoded[0], ContentEvent
 	}
 	return append(payload, ']'), ContentBatch
 }
@@ -212,7 +222,10 @@ func objectEnd(b []byte) int {
 			}
 		case '"':
 			for i++; i < len(b) && b[i] != '"'; i++ {
-				if b[i] == '\\' {
+				if i += plain(b[i:]); i < len(b) && b[i] == '"' {
+					break
+				}
+				if i < len(b) && b[i] == '\\' {
 					i++
 				}
 			}
@@ -245,7 +258,7 @@ func appendUUID(b []byte, id uuid.UUID) []byte {
 func appendString[T string | []byte | Text](b []byte, s T) []byte {
 	b = append(b, '"')
 	from := 0
-	for i := 0; i < len(s); i++ {
+	for i := plain([]byte(s)); i < len(s); i++ {
 		c := s[i]
 		if c >= 0x20 && c != '"' && c != '\\' {
 			continue
@@ -266,4 +279,23 @@ func appendString[T string | []byte | Text](b []byte, s T) []byte {
 		}
 	}
 	return append(append(b, s[from:]...), '"')
+}
+
+// plain is how many bytes at the front of s stand for themselves in a JSON
+// string: printable ASCII, but for the quote and the backslash. It looks at eight
+// bytes at a time, with the zero-byte test of Warren's "Hacker's Delight", 6-1.
+func plain(s []byte) int {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		w := binary.LittleEndian.Uint64(s[i:])
+		quote, slash := w^'"'*ones, w^'\\'*ones
+		if (w|(w-' '*ones)|(quote-ones)|(slash-ones))&highs != 0 {
+			break
+		}
+	}
+	for i < len(s) && s[i] >= ' ' && s[i] < 0x80 && s[i] != '"' && s[i] != '\\' {
+		i++
+	}
+	return i
 }

@@ -131,27 +131,29 @@ func (p *Publisher) LastError() string {
 func (p *Publisher) Run(ctx context.Context) error {
 	p.lastAsk = time.Now()
 	for ctx.Err() == nil {
-		entries, err := p.Store.Next(p.Subject, p.after, p.limit, p.room())
+		out, err := p.Store.Next(p.Subject, p.after, p.limit, p.room())
 		if err != nil {
 			return fmt.Errorf("read outbox of %s: %w", p.Subject, err)
 		}
-		if dropped, err := p.drop(entries); err != nil {
+		if dropped, err := p.drop(out); err != nil {
 			return err
 		} else if dropped {
 			continue
 		}
-		if len(entries) == 0 {
+		if len(out.Entries) == 0 {
 			p.failures = 0 // what comes next has not failed yet
 			if idle, err := p.rest(ctx); idle || err != nil {
 				return err
 			}
 			continue
 		}
-		if err = p.first(entries); err == nil {
-			err = p.send(ctx, entries)
+		if err = p.first(out.Entries); err != nil {
+			p.Store.Unsent(p.Subject, out)
+		} else {
+			err = p.send(ctx, out)
 		}
 		if errors.Is(err, errAttempt) {
-			p.pause(ctx, entries)
+			p.pause(ctx, out.Entries)
 		} else if err != nil {
 			return err
 		}
@@ -167,7 +169,8 @@ func (p *Publisher) room() int {
 }
 
 // drop gives up what may not be sent any more, and refuses what cannot be.
-func (p *Publisher) drop(entries []store.Entry) (dropped bool, err error) {
+func (p *Publisher) drop(out store.Outgoing) (dropped bool, err error) {
+	entries := out.Entries
 	var expired, exhausted []message.Place
 	ranOut := "its retries ran out"
 	now := time.Now()
@@ -196,6 +199,7 @@ func (p *Publisher) drop(entries []store.Entry) (dropped bool, err error) {
 		if len(g.places) == 0 {
 			continue
 		}
+		p.Store.Unsent(p.Subject, out)
 		ended, err := p.Store.GiveUp(p.Subject, g.places, g.outcome, g.reason, p.Attempts)
 		if err != nil {
 			return false, fmt.Errorf("give up on %s: %w", p.Subject, err)
@@ -251,31 +255,25 @@ func (p *Publisher) first(entries []store.Entry) error {
 // errAttempt is an attempt without an answer: pause, and try again.
 var errAttempt = errors.New("no answer")
 
-func (p *Publisher) send(ctx context.Context, entries []store.Entry) error {
-	events := make([][]byte, len(entries))
-	for i, e := range entries {
-		events[i] = e.Event
+func (p *Publisher) send(ctx context.Context, out store.Outgoing) error {
+	if out.Entries[0].NoAck {
+		return p.publish(ctx, out)
 	}
-	payload, contentType := message.Join(events)
-	last := entries[len(entries)-1].Place
-	if entries[0].NoAck {
-		return p.publish(ctx, entries, payload, contentType)
-	}
-	road := p.Store.RoadOf(p.Subject)
-	if p.stranger(road.Store) { // ask who is there first: a batch must say who it is for
+	road, payload := p.Store.RoadOf(p.Subject), out.Payload
+	probe := p.stranger(road.Store) // ask who is there first: a batch must say who it is for
+	if probe {
 		payload = nil
 	}
-	before := p.Store.Attempting(p.Subject, last)
 	failpoint.Hit(failpoint.Sending)
-	reply, err := p.request(ctx, entries, headerOf(p.Node, p.Store, road, contentType), payload)
-	if payload == nil || errors.Is(err, ErrNobody) || errors.Is(err, ErrOffline) || err == nil && reply.untouched() {
-		p.Store.NotAttempted(p.Subject, before)
+	reply, err := p.request(ctx, out.Entries, headerOf(p.Node, p.Store, road, out.ContentType), payload)
+	if probe || errors.Is(err, ErrNobody) || errors.Is(err, ErrOffline) || err == nil && reply.untouched() {
+		p.Store.Unsent(p.Subject, out)
 	}
 	if err != nil {
 		return err
 	}
 	failpoint.Hit(failpoint.Answered)
-	return p.take(entries, reply, payload == nil)
+	return p.take(out.Entries, reply, probe)
 }
 
 // stranger reports whether journal is not the one that will answer, as far as is
@@ -287,22 +285,21 @@ func (p *Publisher) stranger(journal uuid.UUID) bool {
 }
 
 // publish is for kinds that want no ack: what the broker has, was sent.
-func (p *Publisher) publish(ctx context.Context, entries []store.Entry, payload []byte, contentType string) error {
+func (p *Publisher) publish(ctx context.Context, out store.Outgoing) error {
 	ctx, cancel := context.WithTimeout(ctx, p.Policy.AckTimeout())
 	defer cancel()
-	before := p.Store.Attempting(p.Subject, entries[len(entries)-1].Place)
-	err := p.Conn.Publish(ctx, p.Subject, headerOf(p.Node, p.Store, store.Road{}, contentType), payload)
+	err := p.Conn.Publish(ctx, p.Subject, headerOf(p.Node, p.Store, store.Road{}, out.ContentType), out.Payload)
 	if errors.Is(err, ErrOffline) {
-		p.Store.NotAttempted(p.Subject, before)
+		p.Store.Unsent(p.Subject, out)
 	}
 	if err != nil {
-		return p.missed(entries, err)
+		return p.missed(out.Entries, err)
 	}
-	acks := make([]ack.Ack, len(entries))
+	acks := make([]ack.Ack, len(out.Entries))
 	for i := range acks {
 		acks[i].Verdict = ack.SentOut
 	}
-	return p.keep(entries, acks)
+	return p.keep(out.Entries, acks)
 }
 
 func (p *Publisher) request(ctx context.Context, entries []store.Entry, h Header, payload []byte) (a answer, err error) {
@@ -375,23 +372,21 @@ func (p *Publisher) take(entries []store.Entry, a answer, probe bool) error {
 		p.trouble(true, uuid.Nil, "%s had lost the history of %s: its journal was restored from an old copy", p.Subject.Node, p.Subject)
 		p.lastAsk = time.Time{}
 	}
-	if len(a.Acks) > len(entries) {
-		a.Acks = a.Acks[:len(entries)]
-	}
-	if n := len(a.Acks); n > 0 && a.Acks[n-1].Verdict == ack.Busy {
+	acks := a.acks(len(entries))
+	if n := len(acks); n > 0 && acks[n-1].Verdict == ack.Busy {
 		p.mu.Lock()
-		p.lastErr = a.Acks[n-1].Reason
+		p.lastErr = acks[n-1].Reason
 		p.mu.Unlock()
-		if err := p.keep(entries[:n-1], a.Acks[:n-1]); err != nil {
+		if err := p.keep(entries[:n-1], acks[:n-1]); err != nil {
 			return err
 		}
 		p.failures = 1
 		return errAttempt
 	}
-	if len(a.Acks) == 0 {
+	if len(acks) == 0 {
 		return errAttempt
 	}
-	return p.keep(entries[:len(a.Acks)], a.Acks)
+	return p.keep(entries[:len(acks)], acks)
 }
 
 // meet keeps who answers. A store that is not the one that was met before ends

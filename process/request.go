@@ -113,9 +113,36 @@ type answer struct {
 	Fence   uuid.UUID     `json:"fence,omitzero"`
 	Alone   bool          `json:"alone,omitempty"` // with Refused: nobody else listens for this name
 	Lost    bool          `json:"lostHistory,omitempty"`
-	Acks    []ack.Ack     `json:"acks,omitempty"`
+	Acks    []ackRun      `json:"acks,omitempty"`
 	Traces  []store.Trace `json:"traces,omitempty"`
 	Error   string        `json:"error,omitempty"` // the request could not be read
+}
+
+// ackRun is the same ack for Count neighbours; 0 stands for 1.
+type ackRun struct {
+	ack.Ack
+	Count int `json:"count,omitempty"`
+}
+
+func runsOf(acks []ack.Ack) (runs []ackRun) {
+	for _, a := range acks {
+		if n := len(runs); n > 0 && runs[n-1].Ack == a {
+			runs[n-1].Count++
+			continue
+		}
+		runs = append(runs, ackRun{a, 1})
+	}
+	return runs
+}
+
+// acks are the acks that a holds, up to limit.
+func (a answer) acks(limit int) (acks []ack.Ack) {
+	for _, r := range a.Acks {
+		for range min(max(r.Count, 1), limit-len(acks)) {
+			acks = append(acks, r.Ack)
+		}
+	}
+	return acks
 }
 
 func (a answer) encode() []byte {
@@ -134,5 +161,5 @@ func (a answer) untouched() bool {
 }
 
 func answerOf(r store.Reply) answer {
-	return answer{Store: r.Store, Refused: r.Refused, Fence: r.Fence, Lost: r.Lost, Acks: r.Acks}
+	return answer{Store: r.Store, Refused: r.Refused, Fence: r.Fence, Lost: r.Lost, Acks: runsOf(r.Acks)}
 }

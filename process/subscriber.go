@@ -115,7 +115,7 @@ func (s *Subscriber) take(ctx context.Context, group []Request) error {
 	got, err := s.Store.Receive(batches...)
 	if errors.Is(err, store.ErrFull) { // nothing was decided
 		for _, r := range asked {
-			s.respond(r, answer{Store: s.Store.ID(), Acks: []ack.Ack{{Verdict: ack.Busy, Reason: "the receiver's disk is full"}}})
+			s.respond(r, answer{Store: s.Store.ID(), Acks: runsOf([]ack.Ack{{Verdict: ack.Busy, Reason: "the receiver's disk is full"}})})
 		}
 		return nil
 	}
@@ -136,10 +136,12 @@ func (s *Subscriber) take(ctx context.Context, group []Request) error {
 	for _, l := range got.Lanes {
 		s.Work(l)
 	}
+	var replies []*message.Message
 	for _, d := range got.Done {
-		s.Queued(d.Replies)
+		replies = append(replies, d.Replies...)
 		s.Handled(d.Work, d.Result)
 	}
+	s.Queued(replies)
 	if s.Settled != nil && len(got.Settled) > 0 {
 		failpoint.Hit(failpoint.Settled)
 		s.Settled(got.Settled)
@@ -265,7 +267,7 @@ func (s *Subscriber) permit(m *message.Message, from string, reject func(string)
 // plain takes a CloudEvent of another client: durable, acked and handled like any
 // other, if the policy lets its source in.
 func (s *Subscriber) plain(_ context.Context, r Request) error {
-	var acks []ack.Ack
+	var acks []ackRun // one for each event: a stranger need not know of counts
 	events, err := message.Split(r.Data)
 	for _, e := range events {
 		d, derr := message.Decode(e, s.Subject)
@@ -285,7 +287,7 @@ func (s *Subscriber) plain(_ context.Context, r Request) error {
 		if perr != nil {
 			a = ack.Ack{Verdict: ack.Busy, Reason: perr.Error()}
 		}
-		acks = append(acks, a)
+		acks = append(acks, ackRun{Ack: a})
 		if a.Verdict == ack.Accepted {
 			s.Work(l)
 		} else if a.Verdict == ack.Rejected && s.Refused != nil {

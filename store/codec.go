@@ -73,7 +73,14 @@ const (
 )
 
 func (r body) encode(key []byte) []byte {
-	v := make([]byte, 4, 4+1+placeLen+1+len(r.subject)+len(r.event)+2)
+	v := append(r.head(len(r.event)), r.event...)
+	binary.LittleEndian.PutUint32(v, sum(key, v[4:]))
+	return v
+}
+
+// head is the record up to the event, with room for one of size bytes.
+func (r body) head(size int) []byte {
+	v := make([]byte, 4, 4+1+placeLen+binary.MaxVarintLen16+len(r.subject)+size)
 	var flags byte
 	if r.incoming {
 		flags |= flagIncoming
@@ -83,9 +90,16 @@ func (r body) encode(key []byte) []byte {
 	}
 	v = appendPlace(append(v, flags), r.place)
 	v = binary.AppendUvarint(v, uint64(len(r.subject)))
-	v = append(append(v, r.subject...), r.event...)
-	binary.LittleEndian.PutUint32(v, sum(key, v[4:]))
-	return v
+	return append(v, r.subject...)
+}
+
+// placed gives a body with event, in record, the place at which it was accepted.
+func placed(record, key []byte, p message.Place) []byte {
+	appendPlace(record[:5], p)
+	n, k := binary.Uvarint(record[5+placeLen:])
+	message.Stamp(record[5+placeLen+k+int(n):], p)
+	binary.LittleEndian.PutUint32(record, sum(key, record[4:]))
+	return record
 }
 
 // decodeBody reads a body whose event points into v.
@@ -115,7 +129,7 @@ type status struct {
 	wanted    ack.Outcome // what it becomes if the receiver says that it was given up in time
 	attempts  uint64
 	result    uuid.UUID // the message that carries its result
-	event     []byte    // that message, where it came from the receiver
+	said      []byte    // what it says, where it came from the receiver
 	delivered time.Time
 	started   time.Time
 	finished  time.Time
@@ -128,7 +142,7 @@ func (s status) final() bool { return s.state == Ended && s.outcome != ack.Unkno
 const statusVersion = 1
 
 func (s status) encode(key []byte) []byte {
-	v := append(make([]byte, 4, 112+len(s.reason)+len(s.event)), statusVersion)
+	v := append(make([]byte, 4, 112+len(s.reason)+len(s.said)), statusVersion)
 	for _, x := range []string{string(s.state), string(s.outcome), string(s.wanted), s.reason} {
 		v = append(binary.AppendUvarint(v, uint64(len(x))), x...)
 	}
@@ -141,7 +155,7 @@ func (s status) encode(key []byte) []byte {
 		}
 		v = binary.AppendVarint(v, n)
 	}
-	v = append(v, s.event...)
+	v = append(v, s.said...)
 	binary.LittleEndian.PutUint32(v, sum(key, v[4:]))
 	return v
 }
@@ -157,7 +171,7 @@ var (
 	statusUnknown = append(append(slices.Clip(statusEnded), byte(len(ack.Unknown))), ack.Unknown...)
 )
 
-// decodeStatus reads a status whose event points into v.
+// decodeStatus reads a status whose said points into v.
 func decodeStatus(key, v []byte) (s status, err error) {
 	p, err := unseal(bucketStates, key, v)
 	if err != nil {
@@ -171,7 +185,7 @@ func decodeStatus(key, v []byte) (s status, err error) {
 	s.attempts = r.uvarint()
 	s.result = uuid.UUID(r.take(16))
 	s.delivered, s.started, s.finished, s.ended = r.time(), r.time(), r.time(), r.time()
-	s.event = r.b
+	s.said = r.b
 	if r.short {
 		return s, fmt.Errorf("%w: state %x is too short", ErrCorrupt, key)
 	}

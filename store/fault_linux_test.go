@@ -73,11 +73,11 @@ func (r *road) steps(t *testing.T) map[string]func() error {
 		t.Fatalf("%d in the inbox, %v", len(work), err)
 	}
 	out := subject.Subject{Prefix: subject.Prefix, Node: "ship1", Kind: subject.CommandACK, Method: "Echo"}
-	entries, err := r.central.Next(out, message.Place{}, 10, 1<<20)
-	if err != nil || len(entries) == 0 {
-		t.Fatalf("%d in the outbox, %v", len(entries), err)
+	sent, err := r.central.Next(out, message.Place{}, 10, 1<<20)
+	if err != nil || len(sent.Entries) == 0 {
+		t.Fatalf("%d in the outbox, %v", len(sent.Entries), err)
 	}
-	e, k := entries[0], work[0]
+	e, k := sent.Entries[0], work[0]
 	more := r.batch(t, 2)
 	return map[string]func() error{
 		"accept": func() error {
@@ -245,10 +245,11 @@ func TestAcksThatFoundNoRoomKeepTheirOrder(t *testing.T) {
 	defer db.Close()
 	accepted(t, db, 3, 0)
 	s := subject.Subject{Prefix: subject.Prefix, Node: "ship1", Kind: subject.CommandACK, Method: "Echo"}
-	entries, err := db.Next(s, message.Place{}, 10, 1<<20)
+	out, err := db.Next(s, message.Place{}, 10, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
+	entries := out.Entries
 	kept := make(chan int, len(entries))
 	give = func(n int) {
 		a := store.Answer{ID: entries[n].ID, Place: entries[n].Place, Ack: ack.Ack{Verdict: ack.Accepted}}

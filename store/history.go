@@ -156,22 +156,22 @@ func (s status) record(m *message.Message) Record {
 // resultOf is the result that st speaks of: with its sender it lies in the
 // status, with its receiver it is a message of its own.
 func resultOf(tx *bolt.Tx, st status) (*message.Result, error) {
-	event := st.event
-	if len(event) == 0 && st.result != uuid.Nil {
-		v := tx.Bucket(bucketMessages).Get(st.result[:])
-		if v == nil {
-			return nil, nil
-		}
-		b, err := decodeBody(st.result[:], v)
+	if len(st.said) > 0 {
+		r, err := message.DecodeResult(st.said)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w: result %s: %w", ErrCorrupt, st.result, err)
 		}
-		event = b.event
+		return r, nil
 	}
-	if len(event) == 0 {
+	v := tx.Bucket(bucketMessages).Get(st.result[:])
+	if v == nil {
 		return nil, nil
 	}
-	m, err := message.DecodeStored(event)
+	b, err := decodeBody(st.result[:], v)
+	if err != nil {
+		return nil, err
+	}
+	m, err := message.DecodeStored(b.event)
 	if err != nil {
 		return nil, fmt.Errorf("%w: result %s: %w", ErrCorrupt, st.result, err)
 	}

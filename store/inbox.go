@@ -118,7 +118,7 @@ func (db *DB) Receive(batches ...Batch) (got Received, err error) {
 		db.ended += len(got.Done)
 		db.mu.Unlock()
 		for _, f := range got.Done {
-			db.countNew(f.Replies)
+			db.countNew(f.out)
 		}
 		db.changed(t.ids)
 	})
@@ -147,7 +147,17 @@ type receiver struct {
 	key   []byte
 	lane  lane
 	inbox *bolt.Bucket
+	queue queueState
 }
+
+// queueState is what is known of a lane's inbox inside a transaction.
+type queueState byte
+
+const (
+	queueUnknown queueState = iota
+	queueEmpty
+	queueFilled
+)
 
 func (r *receiver) receive() (reply Reply, err error) {
 	reply.Store = r.db.id
@@ -314,6 +324,7 @@ func (r *receiver) take(item Item) error {
 		}
 		r.inbox.FillPercent = 0.9
 	}
+	r.queue = queueFilled
 	r.taken[string(r.key)]++
 	r.got.New++
 	r.got.Lanes[string(r.key)] = Lane{r.b.From, r.b.Subject}
@@ -323,12 +334,15 @@ func (r *receiver) take(item Item) error {
 
 // nothingWaits: a message that ends at once must not overtake another.
 func (r *receiver) nothingWaits() bool {
-	queue := r.tx.Bucket(bucketInbox).Bucket(r.key)
-	if queue == nil {
-		return true
+	if r.queue == queueUnknown {
+		r.queue = queueEmpty
+		if queue := r.tx.Bucket(bucketInbox).Bucket(r.key); queue != nil {
+			if k, _ := queue.Cursor().First(); k != nil {
+				r.queue = queueFilled
+			}
+		}
 	}
-	k, _ := queue.Cursor().First()
-	return k == nil
+	return r.queue == queueEmpty
 }
 
 // finish accepts and ends a message in one step.
@@ -388,7 +402,10 @@ func (r *receiver) settle(item Item) (ack.Ack, error) {
 		return accepted, err
 	}
 	res := item.Message.Result
-	st.result, st.event, st.started, st.finished = item.ID, item.Event, res.StartedAt, res.EndedAt
+	if st.said, err = item.ResultJSON(); err != nil {
+		return accepted, err
+	}
+	st.result, st.started, st.finished = item.ID, res.StartedAt, res.EndedAt
 	st.attempts = max(st.attempts, 1)
 	st.delivered = orTime(st.delivered, orTime(res.ReceivedAt, r.now))
 	if st.final() || !to.Kind.Command() {
@@ -412,9 +429,9 @@ func (r *receiver) leaveOutbox(b body, id uuid.UUID) error {
 	if queue == nil {
 		return nil
 	}
-	key := placeKey(b.place)
-	v := queue.Get(key)
-	if v == nil {
+	at, key := queue.Cursor(), placeKey(b.place)
+	k, v := at.Seek(key)
+	if !bytes.Equal(k, key) {
 		return nil
 	}
 	sl, err := decodeSlot(key, v)
@@ -423,7 +440,7 @@ func (r *receiver) leaveOutbox(b body, id uuid.UUID) error {
 	}
 	r.t.gone = append(r.t.gone, goneEntry{b.subject, b.place, sl})
 	r.t.records++
-	return queue.Delete(key)
+	return at.Delete()
 }
 
 // Plain takes a CloudEvent of a client that is no steward. It has no place, so
@@ -567,7 +584,7 @@ type Finished struct {
 	Result  message.Result
 	Replies []*message.Message // results and replies, Fresh
 
-	events [][]byte // of the replies
+	out []outgoing // of the replies
 }
 
 // Finish takes messages out of the inbox of l, queues their replies and keeps
@@ -579,7 +596,7 @@ func (db *DB) Finish(l Lane, done []Finished, notes ...Note) error {
 			return err
 		}
 	}
-	var sent []*message.Message
+	var sent []outgoing
 	removed := 0
 	failpoint.Hit(failpoint.Finishing)
 	return db.w.do(func(tx *bolt.Tx) error {
@@ -598,7 +615,7 @@ func (db *DB) Finish(l Lane, done []Finished, notes ...Note) error {
 				return err
 			}
 			removed++
-			sent = append(sent, f.Replies...)
+			sent = append(sent, f.out...)
 		}
 		return putNotes(tx, notes)
 	}, func() {
@@ -611,17 +628,10 @@ func (db *DB) Finish(l Lane, done []Finished, notes ...Note) error {
 	})
 }
 
-// encode makes the events of f's replies; their places come later.
-func (f *Finished) encode(db *DB) error {
-	f.events = make([][]byte, len(f.Replies))
-	for i, m := range f.Replies {
-		m.Place.Epoch = db.Epoch()
-		var err error
-		if f.events[i], err = m.Encode(db.opts.Prefix); err != nil {
-			return err
-		}
-	}
-	return nil
+// encode makes the records of f's replies; their places come later.
+func (f *Finished) encode(db *DB) (err error) {
+	f.out, err = db.encode(f.Replies, false)
+	return err
 }
 
 // finished records how the message kept as id ended, and queues its replies.
@@ -635,7 +645,7 @@ func (db *DB) finished(tx *bolt.Tx, id uuid.UUID, f Finished, now time.Time) err
 			st.result = m.ID
 		}
 	}
-	if err := db.putOut(tx, f.Replies, f.events, false); err != nil {
+	if err := db.putOut(tx, f.out); err != nil {
 		return err
 	}
 	return putStatus(tx, id, st)

@@ -4,7 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"strings"
+	"maps"
+	"math"
 	"time"
 
 	"github.com/google/uuid"
@@ -31,50 +32,67 @@ func (db *DB) Accept(_ context.Context, ms []*message.Message, byFile bool, note
 	if len(ms) > 0 && db.space.Low() {
 		return ErrFull
 	}
-	events, epoch := make([][]byte, len(ms)), db.Epoch()
-	for i, m := range ms {
-		m.Place.Epoch = epoch
-		var err error
-		if events[i], err = m.Encode(db.opts.Prefix); err != nil {
-			return err
-		}
+	out, err := db.encode(ms, byFile)
+	if err != nil {
+		return err
 	}
 	failpoint.Hit(failpoint.Accepting)
 	return db.w.do(func(tx *bolt.Tx) error {
-		if err := db.putOut(tx, ms, events, byFile); err != nil {
+		if err := db.putOut(tx, out); err != nil {
 			return err
 		}
 		return putNotes(tx, notes)
 	}, func() {
 		failpoint.Hit(failpoint.Accepted)
-		db.countNew(ms)
+		db.countNew(out)
 	})
 }
 
+// outgoing is a message that is to be accepted.
+type outgoing struct {
+	m       *message.Message
+	subject string
+	byFile  bool
+	record  []byte // of its body; place and checksum come with the transaction
+}
+
+func (db *DB) encode(ms []*message.Message, byFile bool) ([]outgoing, error) {
+	out, epoch := make([]outgoing, len(ms)), db.Epoch()
+	for i, m := range ms {
+		m.Place.Epoch = epoch
+		name := m.Subject(db.opts.Prefix).String()
+		record, err := m.Append(body{subject: name, byFile: byFile}.head(m.Size()), db.opts.Prefix)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = outgoing{m, name, byFile, record}
+	}
+	return out, nil
+}
+
 // putOut assigns places, in order, and fills the outbox.
-func (db *DB) putOut(tx *bolt.Tx, ms []*message.Message, events [][]byte, byFile bool) error {
+func (db *DB) putOut(tx *bolt.Tx, list []outgoing) error {
 	bodies, out := tx.Bucket(bucketMessages), tx.Bucket(bucketOutbox)
 	bodies.FillPercent = 0.9 // keys come in order
-	for i, m := range ms {
+	for _, o := range list {
 		seq, err := out.NextSequence()
 		if err != nil {
 			return err
 		}
+		m := o.m
 		m.Place = message.Place{Epoch: db.epoch, Seq: seq}
-		message.Stamp(events[i], m.Place)
-		name := m.Subject(db.opts.Prefix).String()
-		queue := out.Bucket([]byte(name))
+		queue := out.Bucket([]byte(o.subject))
 		if queue == nil {
-			if queue, err = out.CreateBucket([]byte(name)); err != nil {
+			if queue, err = out.CreateBucket([]byte(o.subject)); err != nil {
 				return err
 			}
 		}
 		queue.FillPercent = 0.9
 		id, key := m.ID, placeKey(m.Place)
-		if err := bodies.Put(id[:], body{byFile: byFile, place: m.Place, subject: name, event: events[i]}.encode(id[:])); err != nil {
+		if err := bodies.Put(id[:], placed(o.record, id[:], m.Place)); err != nil {
 			return err
 		}
-		if err := queue.Put(key, slotOf(m, byFile).encode(key)); err != nil {
+		if err := queue.Put(key, slotOf(m, o.byFile).encode(key)); err != nil {
 			return err
 		}
 	}
@@ -88,13 +106,13 @@ func slotOf(m *message.Message, byFile bool) slot {
 	}
 }
 
-func (db *DB) countNew(ms []*message.Message) {
+func (db *DB) countNew(list []outgoing) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	for _, m := range ms {
-		db.stat(m.Subject(db.opts.Prefix).String()).waiting++
+	for _, o := range list {
+		db.stat(o.subject).waiting++
 	}
-	db.accepted += uint64(len(ms))
+	db.accepted += uint64(len(list))
 }
 
 // Entry is a message that waits in an outbox.
@@ -110,11 +128,24 @@ type Entry struct {
 	Event      []byte        // as it goes over the wire
 }
 
-// Next reads what waits for subject s: voids of messages that were acked before,
-// then a prefix of what has no ack, in order, up to count messages and size
-// bytes (but at least one). Messages up to after have been answered, by acks
+// Outgoing is what Next read: messages, and the payload that carries them.
+type Outgoing struct {
+	Entries     []Entry
+	Payload     []byte
+	ContentType string
+
+	before message.Place // what counted as sent before it
+}
+
+// Next reads what is to be sent to subject s: voids of messages that were acked
+// before, then a prefix of what has no ack, in order, up to count messages and
+// size bytes (but at least one). Messages up to after have been answered, by acks
 // whose commit may still be on its way.
-func (db *DB) Next(s subject.Subject, after message.Place, count, size int) (entries []Entry, err error) {
+//
+// From the call on, what it reads counts as sent: whoever gives it up meanwhile
+// learns that it may have arrived. Unsent takes that back. Only one goroutine may
+// call both for a subject.
+func (db *DB) Next(s subject.Subject, after message.Place, count, size int) (out Outgoing, err error) {
 	name := s.String()
 	db.mu.Lock()
 	o := db.stat(name)
@@ -128,42 +159,75 @@ func (db *DB) Next(s subject.Subject, after message.Place, count, size int) (ent
 			from = p
 		}
 	}
+	leaving := maps.Clone(o.leaving)
+	out.before = o.attempted
+	o.attempted = message.Place{Epoch: uuid.Max, Seq: math.MaxUint64} // what is read is not known yet
 	db.mu.Unlock()
+	defer func() {
+		db.mu.Lock()
+		defer db.mu.Unlock()
+		o.attempted = out.before
+		if n := len(out.Entries); n > 0 && out.Entries[n-1].Place.Compare(out.before) > 0 {
+			o.attempted = out.Entries[n-1].Place
+		}
+	}()
 	err = db.view(func(tx *bolt.Tx) error {
 		queue := tx.Bucket(bucketOutbox).Bucket([]byte(name))
 		if queue == nil {
 			return nil
 		}
-		bodies, c := tx.Bucket(bucketMessages), queue.Cursor()
-		for k, v := c.Seek(placeKey(from)); k != nil && len(entries) < count; k, v = c.Next() {
+		var events [][]byte
+		bodies, c := tx.Bucket(bucketMessages).Cursor(), queue.Cursor()
+		for k, v := c.Seek(placeKey(from)); k != nil && len(events) < count; k, v = c.Next() {
+			at := readPlace(k)
 			sl, err := decodeSlot(k, v)
 			if err != nil {
 				return err
 			}
-			e := Entry{
-				ID: sl.id, Place: readPlace(k), Void: sl.void, NoAck: sl.noAck, Command: sl.command,
+			if leaving[at] || at.Compare(acked) <= 0 && !sl.void { // the latter waits for its result
+				continue
+			}
+			event, err := db.eventAt(bodies, at, sl)
+			if err != nil {
+				return err
+			}
+			if size -= len(event) + 1; size < 0 && len(events) > 0 {
+				break
+			}
+			events = append(events, event)
+			out.Entries = append(out.Entries, Entry{
+				ID: sl.id, Place: at, Void: sl.void, NoAck: sl.noAck, Command: sl.command,
 				Expires: sl.expires, AckTimeout: sl.ackTimeout, Retries: int(sl.retries),
-			}
-			if e.Place.Compare(acked) <= 0 && !e.Void {
-				continue // it has its ack, and waits for its result
-			}
-			if e.Void {
-				e.Event = message.EncodeVoid(db.opts.Prefix, e.ID, e.Place, db.opts.Node)
-			} else {
-				b, err := decodeBody(sl.id[:], bodies.Get(sl.id[:]))
-				if err != nil {
-					return err
-				}
-				e.Event = bytes.Clone(b.event)
-			}
-			if size -= len(e.Event) + 1; size < 0 && len(entries) > 0 {
-				return nil
-			}
-			entries = append(entries, e)
+			})
+		}
+		out.Payload, out.ContentType = message.Join(events)
+		for i := range events {
+			out.Entries[i].Event = events[i]
 		}
 		return nil
 	})
-	return entries, err
+	return out, err
+}
+
+// eventAt is what travels for slot sl. It may lie in the transaction's pages.
+func (db *DB) eventAt(bodies *bolt.Cursor, at message.Place, sl slot) ([]byte, error) {
+	if sl.void {
+		return message.EncodeVoid(db.opts.Prefix, sl.id, at, db.opts.Node), nil
+	}
+	k, v := bodies.Seek(sl.id[:]) // a cursor keeps its room, which Get would ask for each time
+	if !bytes.Equal(k, sl.id[:]) {
+		v = nil
+	}
+	b, err := decodeBody(sl.id[:], v)
+	return b.event, err
+}
+
+// Unsent tells that out was certainly not received. It need not be durable: what
+// an opening finds waiting counts as sent.
+func (db *DB) Unsent(s subject.Subject, out Outgoing) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.stat(s.String()).attempted = out.before
 }
 
 // Subjects lists the subjects with something to send, and those that only wait
@@ -197,25 +261,6 @@ func (db *DB) RoadOf(s subject.Subject) Road {
 	defer db.mu.Unlock()
 	o := db.stat(s.String())
 	return Road{o.store, o.settled}
-}
-
-// Attempting tells that messages of s up to p may have been sent from now on.
-// It need not be durable: what an opening finds waiting counts as attempted.
-func (db *DB) Attempting(s subject.Subject, p message.Place) (before message.Place) {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	o := db.stat(s.String())
-	if before = o.attempted; p.Compare(before) > 0 {
-		o.attempted = p
-	}
-	return before
-}
-
-// NotAttempted takes back Attempting: it is certain that nobody took them.
-func (db *DB) NotAttempted(s subject.Subject, before message.Place) {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	db.stat(s.String()).attempted = before
 }
 
 func (db *DB) mayHaveBeenSent(o *outStat, p message.Place) bool {
@@ -305,7 +350,7 @@ type tally struct {
 }
 
 func (t *tally) changed(id uuid.UUID, byFile bool, st status, result *message.Result) {
-	st.event = nil // it may lie in the transaction's pages
+	st.said = nil // it may lie in the transaction's pages
 	t.ids = append(t.ids, Change{ID: id, ByFile: byFile, status: st, result: result})
 }
 
@@ -362,14 +407,19 @@ func (db *DB) changed(ids []Change) {
 
 // answered decides what one ack means for the message at its place.
 func (db *DB) answered(tx *bolt.Tx, queue *bolt.Bucket, s subject.Subject, a Answer, t *tally) error {
-	key := placeKey(a.Place)
-	v := queue.Get(key)
-	if v == nil { // it ended already: its result was faster than its ack
+	at, key := queue.Cursor(), placeKey(a.Place)
+	k, v := at.Seek(key)
+	if !bytes.Equal(k, key) { // it ended already: its result was faster than its ack
 		return noteAttempts(tx, a)
 	}
 	sl, err := decodeSlot(key, v)
 	if err != nil {
 		return err
+	}
+	if s.Method == message.MethodResult && a.Ack.Verdict == ack.Accepted && !sl.void { // that it left says that it was delivered
+		t.gone = append(t.gone, goneEntry{s.String(), a.Place, sl})
+		t.ended = append(t.ended, Settled{sl.id, s.String(), ack.Delivered, ""})
+		return at.Delete()
 	}
 	st, _, err := getStatus(tx, a.ID)
 	if err != nil {
@@ -434,9 +484,6 @@ func noteAttempts(tx *bolt.Tx, a Answer) error {
 func (db *DB) end(tx *bolt.Tx, queue *bolt.Bucket, g goneEntry, st status, now time.Time, t *tally) error {
 	t.gone = append(t.gone, g)
 	t.ended = append(t.ended, Settled{g.slot.id, g.subject, st.outcome, st.reason})
-	if st.state == "" && st.outcome == ack.Delivered && strings.HasSuffix(g.subject, "."+message.MethodResult) {
-		return queue.Delete(placeKey(g.place)) // that it left says the same
-	}
 	t.records++
 	st.state, st.ended = Ended, now
 	if err := putStatus(tx, g.slot.id, st); err != nil {
@@ -479,6 +526,11 @@ func (db *DB) GiveUp(s subject.Subject, places []message.Place, outcome ack.Outc
 		db.mu.Unlock()
 		db.changed(t.ids)
 	})
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	for _, p := range places {
+		delete(db.stat(name).leaving, p)
+	}
 	return t.ended, err
 }
 
@@ -504,7 +556,11 @@ func (db *DB) giveUp(tx *bolt.Tx, queue *bolt.Bucket, r road, name string, p mes
 	now := time.Now()
 	g := goneEntry{name, p, sl}
 	db.mu.Lock()
-	sent := acked || db.mayHaveBeenSent(db.stat(name), p)
+	o := db.stat(name)
+	sent := acked || db.mayHaveBeenSent(o, p)
+	if !sent {
+		o.leaving[p] = true
+	}
 	db.mu.Unlock()
 	if !sent {
 		st.outcome, st.reason = outcome, reason

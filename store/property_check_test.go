@@ -90,11 +90,10 @@ func (j *journal) checkRoad(t *rapid.T, s subject.Subject, r *outRoad) {
 	if got, want := j.db.RoadOf(s), (store.Road{Store: r.store, Settled: r.settled}); got != want {
 		t.Fatalf("road of %s: %+v, want %+v", s, got, want)
 	}
-	entries, err := j.db.Next(s, message.Place{}, 3, 1<<20)
-	if err != nil || !slices.EqualFunc(entries, r.next(message.Place{}, 3), func(e store.Entry, l *letter) bool {
-		return e.ID == l.id && e.Place == l.place && e.Void == l.void && len(e.Event) > 0
-	}) {
-		t.Fatalf("next of %s: %+v, want %d, %v", s, entries, len(r.next(message.Place{}, 3)), err)
+	if list := r.next(message.Place{}, 3); len(list) > 0 {
+		j.db.Unsent(s, j.next(t, s, list, 3))
+	} else if out, err := j.db.Next(s, message.Place{}, 3, 1<<20); err != nil || len(out.Entries) > 0 {
+		t.Fatalf("next of %s: %+v, want nothing, %v", s, out.Entries, err)
 	}
 	overdue, err := j.db.AwaitingResults(s, 100)
 	if err != nil || !slices.EqualFunc(overdue, r.awaiting(), func(o store.Overdue, l *letter) bool { return o.ID == l.id && o.Place == l.place }) {

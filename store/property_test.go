@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -147,16 +148,23 @@ func (j *journal) Accept(t *rapid.T) {
 func (j *journal) Attempt(t *rapid.T) {
 	s, r := j.subject(t)
 	list := prefix(t, r.next(message.Place{}, 4))
-	last := list[len(list)-1].place
-	before := j.db.Attempting(s, last)
-	if before != r.attempted {
-		t.Fatalf("attempted up to %s, want %s", before, r.attempted)
-	}
+	out := j.next(t, s, list, len(list))
 	if rapid.Bool().Draw(t, "nobody listens") {
-		j.db.NotAttempted(s, before)
+		j.db.Unsent(s, out)
 	} else {
-		r.attempted = highest(before, last)
+		r.attempted = highest(r.attempted, list[len(list)-1].place)
 	}
+}
+
+// next reads list, which waits.
+func (j *journal) next(t *rapid.T, s subject.Subject, list []*letter, count int) store.Outgoing {
+	out, err := j.db.Next(s, message.Place{}, count, 1<<20)
+	if err != nil || !slices.EqualFunc(out.Entries, list, func(e store.Entry, l *letter) bool {
+		return e.ID == l.id && e.Place == l.place && e.Void == l.void && len(e.Event) > 0
+	}) {
+		t.Fatalf("next of %s: %+v, want %d, %v", s, out.Entries, len(list), err)
+	}
+	return out
 }
 
 // Acks answers some of what waits.
@@ -177,12 +185,12 @@ func (j *journal) Acks(t *rapid.T) {
 		}
 		answers[i] = store.Answer{ID: l.id, Place: l.place, Void: void, Ack: ack.Ack{Verdict: rapid.SampledFrom(verdicts).Draw(t, "verdict")}}
 	}
+	j.next(t, s, list, len(list))
 	patient := rapid.Bool().Draw(t, "patient")
 	if err := j.db.Acked(s, answers, patient, nil); err != nil {
 		t.Fatal(err)
 	}
 	r.attempted = highest(r.attempted, list[len(list)-1].place)
-	j.db.Attempting(s, list[len(list)-1].place)
 	j.model.later = append(j.model.later, func() {
 		for i, l := range list {
 			j.model.answered(l, answers[i].Ack.Verdict, answers[i].Void, false)

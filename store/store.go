@@ -102,10 +102,11 @@ type outStat struct {
 	acked     message.Place // durable
 	settled   message.Place // of it, what the receiver store acked
 	store     uuid.UUID     // receiver store that acked it
-	attempted message.Place // highest place that may have been sent since Open
+	attempted message.Place // highest place that may have been sent since Open; see Next
 	waiting   int           // beyond acked
 	awaiting  int           // acked, and their outcome still to come
 	voids     map[message.Place]bool
+	leaving   map[message.Place]bool // given up unsent; the commit is on its way, and Next passes over them
 }
 
 // ID is the identity of the journal: another one when the file was lost, or is a copy.
@@ -179,7 +180,7 @@ func (db *DB) WaitingFor() map[string]int {
 func (db *DB) stat(subject string) *outStat {
 	o := db.out[subject]
 	if o == nil {
-		o = &outStat{voids: map[message.Place]bool{}}
+		o = &outStat{voids: map[message.Place]bool{}, leaving: map[message.Place]bool{}}
 		db.out[subject] = o
 	}
 	return o

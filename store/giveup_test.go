@@ -1,0 +1,53 @@
+package store_test
+
+import (
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/steward-bus/steward/ack"
+	"github.com/steward-bus/steward/message"
+	"github.com/steward-bus/steward/store"
+	"github.com/steward-bus/steward/subject"
+)
+
+// TestGiveUpWhileSending: what Next has read is on its way. A cancel that comes
+// meanwhile may not call it cancelled, and what is called cancelled is not read.
+func TestGiveUpWhileSending(t *testing.T) {
+	db := openJournal(t, filepath.Join(t.TempDir(), "j.db"), store.Options{})
+	defer db.Close()
+	s := subject.Subject{Prefix: subject.Prefix, Node: "ship1", Kind: subject.CommandACK, Method: "Echo"}
+	for range 100 {
+		m := &message.Message{ToNode: "ship1", Kind: subject.CommandACK, Method: "Echo", Data: []string{"x"}}
+		db.Fresh(m, time.Now())
+		if err := db.Accept(t.Context(), []*message.Message{m}, false); err != nil {
+			t.Fatal(err)
+		}
+		var group sync.WaitGroup
+		group.Go(func() {
+			if _, err := db.GiveUp(s, []message.Place{m.Place}, ack.Cancelled, "test", func(message.Place) int { return 0 }); err != nil {
+				t.Error(err)
+			}
+		})
+		out, err := db.Next(s, message.Place{}, 10, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		group.Wait()
+		r, err := db.Record(m.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		read := len(out.Entries) > 0 && !out.Entries[0].Void
+		if read && r.State != store.Cancelling || !read && r.Outcome != ack.Cancelled {
+			t.Fatalf("read to be sent: %v, and it is %s %s", read, r.State, r.Outcome)
+		}
+		if len(out.Entries) > 0 { // the receiver says that it was in time
+			a := store.Answer{ID: m.ID, Place: m.Place, Void: true, Ack: ack.Ack{Verdict: ack.Voided}}
+			if err := db.Acked(s, []store.Answer{a}, false, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
