@@ -5,7 +5,6 @@ package process
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,7 +14,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/steward-bus/steward/ack"
-	"github.com/steward-bus/steward/internal/failpoint"
 	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/store"
 	"github.com/steward-bus/steward/subject"
@@ -23,13 +21,9 @@ import (
 
 // Limits of one request.
 const (
-	batchCount  = 512
-	batchBytes  = 512 << 10
-	headerRoom  = 4 << 10 // of the broker's limit, for the head
-	askLimit    = 256     // ids in one question
-	firstAsk    = 30 * time.Second
-	longestAsk  = 10 * time.Minute
-	resultGrace = 7 * 24 * time.Hour // after expiry, until a missing result is given up
+	batchCount = 512
+	batchBytes = 512 << 10
+	headerRoom = 4 << 10 // of the broker's limit, for the head
 )
 
 // Trouble is something that a process noticed and the error kernel must know.
@@ -252,196 +246,6 @@ func (p *Publisher) first(entries []store.Entry) error {
 	return nil
 }
 
-// errAttempt is an attempt without an answer: pause, and try again.
-var errAttempt = errors.New("no answer")
-
-func (p *Publisher) send(ctx context.Context, out store.Outgoing) error {
-	if out.Entries[0].NoAck {
-		return p.publish(ctx, out)
-	}
-	road, payload := p.Store.RoadOf(p.Subject), out.Payload
-	probe := p.stranger(road.Store) // ask who is there first: a batch must say who it is for
-	if probe {
-		payload = nil
-	}
-	failpoint.Hit(failpoint.Sending)
-	reply, err := p.request(ctx, out.Entries, headerOf(p.Node, p.Store, road, out.ContentType), payload)
-	if probe || errors.Is(err, ErrNobody) || errors.Is(err, ErrOffline) || err == nil && reply.untouched() {
-		p.Store.Unsent(p.Subject, out)
-	}
-	if err != nil {
-		return err
-	}
-	failpoint.Hit(failpoint.Answered)
-	return p.take(out.Entries, reply, probe)
-}
-
-// stranger reports whether journal is not the one that will answer, as far as is
-// known. What is sent to a wrong one may end as unknown; a question costs nothing.
-func (p *Publisher) stranger(journal uuid.UUID) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return journal == uuid.Nil || p.heard != uuid.Nil && p.heard != journal
-}
-
-// publish is for kinds that want no ack: what the broker has, was sent.
-func (p *Publisher) publish(ctx context.Context, out store.Outgoing) error {
-	ctx, cancel := context.WithTimeout(ctx, p.Policy.AckTimeout())
-	defer cancel()
-	err := p.Conn.Publish(ctx, p.Subject, headerOf(p.Node, p.Store, store.Road{}, out.ContentType), out.Payload)
-	if errors.Is(err, ErrOffline) {
-		p.Store.Unsent(p.Subject, out)
-	}
-	if err != nil {
-		return p.missed(out.Entries, err)
-	}
-	acks := make([]ack.Ack, len(out.Entries))
-	for i := range acks {
-		acks[i].Verdict = ack.SentOut
-	}
-	return p.keep(out.Entries, acks)
-}
-
-func (p *Publisher) request(ctx context.Context, entries []store.Entry, h Header, payload []byte) (a answer, err error) {
-	pol := p.Policy
-	for _, e := range entries {
-		pol.Timeout = max(pol.Timeout, e.AckTimeout)
-	}
-	rctx, cancel := context.WithTimeout(ctx, pol.AckTimeout())
-	defer cancel()
-	p.mu.Lock()
-	p.abort = cancel
-	p.mu.Unlock()
-	data, err := p.Conn.Request(rctx, p.Subject, h, payload)
-	if err == nil {
-		err = json.Unmarshal(data, &a)
-	}
-	if err == nil && a.Error != "" {
-		err = errors.New(a.Error)
-		if len(payload) > 0 && p.limit == 1 { // nothing else can be at fault
-			ended, e := p.Store.Refuse(p.Subject, entries[0], a.Error)
-			p.settled(ended)
-			p.limit = batchCount
-			return a, errors.Join(errAttempt, e)
-		}
-		p.limit = max(1, min(p.limit, len(entries))/2)
-	}
-	if ctx.Err() != nil && err != nil {
-		return a, errAttempt
-	}
-	if err != nil {
-		return a, p.missed(entries, err)
-	}
-	return a, nil
-}
-
-// missed counts an attempt that had no answer.
-func (p *Publisher) missed(entries []store.Entry, err error) error {
-	p.failures++
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.lastErr = err.Error()
-	if !errors.Is(err, ErrOffline) {
-		for _, e := range entries {
-			p.attempts[e.Place]++
-		}
-	}
-	if p.Sent != nil {
-		p.Sent(len(entries), true)
-	}
-	p.Log.Debug("no answer", "subject", p.Subject, "messages", len(entries), "attempt", p.failures, "err", err)
-	return fmt.Errorf("%w: %w", errAttempt, err)
-}
-
-// take does what the receiver's reply asks for.
-func (p *Publisher) take(entries []store.Entry, a answer, probe bool) error {
-	p.failures = 0
-	switch {
-	case a.Refused == store.RefusedFenced:
-		p.trouble(true, uuid.Nil, "%s has met a later life of this node (%s): another node served as %s, or this one was restored from an old copy; this one goes on with a life that is later still", p.Subject.Node, a.Fence, p.Node)
-		if err := p.Store.Outlive(a.Fence); err != nil {
-			return fmt.Errorf("%w: %w", errAttempt, err)
-		}
-		p.failures = 1
-		return errAttempt
-	case a.Refused == store.RefusedStore || probe:
-		return p.meet(a.Store)
-	}
-	p.refused = 0
-	if a.Lost {
-		p.trouble(true, uuid.Nil, "%s had lost the history of %s: its journal was restored from an old copy", p.Subject.Node, p.Subject)
-		p.lastAsk = time.Time{}
-	}
-	acks := a.acks(len(entries))
-	if n := len(acks); n > 0 && acks[n-1].Verdict == ack.Busy {
-		p.mu.Lock()
-		p.lastErr = acks[n-1].Reason
-		p.mu.Unlock()
-		if err := p.keep(entries[:n-1], acks[:n-1]); err != nil {
-			return err
-		}
-		p.failures = 1
-		return errAttempt
-	}
-	if len(acks) == 0 {
-		return errAttempt
-	}
-	return p.keep(entries[:len(acks)], acks)
-}
-
-// meet keeps who answers. A store that is not the one that was met before ends
-// what may have been sent there.
-func (p *Publisher) meet(id uuid.UUID) error {
-	known := p.Store.RoadOf(p.Subject).Store
-	ended, err := p.Store.Met(p.Subject, id)
-	if err != nil {
-		return fmt.Errorf("meet %s: %w", p.Subject.Node, err)
-	}
-	p.after = message.Place{}
-	p.mu.Lock()
-	p.heard = uuid.Nil
-	p.mu.Unlock()
-	p.settled(ended)
-	if known == uuid.Nil || known == id {
-		return nil
-	}
-	p.trouble(true, uuid.Nil, "%s answers with another journal than before (%s, was %s): it was lost, replaced, or two nodes bear that name; %d messages ended as unknown", p.Subject.Node, id, known, len(ended))
-	if p.refused++; p.refused > 2 {
-		p.failures = 8
-		return errAttempt
-	}
-	return nil
-}
-
-// keep makes the acks durable. Those that are no outcome yet may wait for the
-// next commit: the receiver repeats its word if they are lost.
-func (p *Publisher) keep(entries []store.Entry, acks []ack.Ack) error {
-	if len(entries) == 0 {
-		return nil
-	}
-	answers, now := make([]store.Answer, len(entries)), time.Now()
-	patient := true
-	p.mu.Lock()
-	for i, e := range entries {
-		answers[i] = store.Answer{ID: e.ID, Place: e.Place, Ack: acks[i], Void: e.Void, Attempts: p.attempts[e.Place] + 1, At: now}
-		patient = patient && !e.Void && acks[i].Verdict == ack.Accepted && (e.Command || p.Subject.Method == message.MethodResult)
-	}
-	clear(p.attempts)
-	p.lastErr = ""
-	p.mu.Unlock()
-	if p.Sent != nil {
-		p.Sent(len(entries), false)
-	}
-	if err := p.Store.Acked(p.Subject, answers, patient, p.settled); err != nil {
-		return fmt.Errorf("keep acks of %s: %w", p.Subject, err)
-	}
-	if last := entries[len(entries)-1].Place; last.Compare(p.after) > 0 {
-		p.after = last
-	}
-	p.limit = min(batchCount, p.limit*2)
-	return nil
-}
-
 // pause waits for the next attempt: for its time, for a word of the receiver,
 // or until something of the batch has expired.
 func (p *Publisher) pause(ctx context.Context, entries []store.Entry) {
@@ -459,99 +263,4 @@ func (p *Publisher) pause(ctx context.Context, entries []store.Entry) {
 		p.failures, p.lastAsk = 0, time.Time{}
 	case <-ctx.Done():
 	}
-}
-
-// rest waits for something to do: new messages, or a result that is overdue. It
-// reports true when there is nothing to wait for any more.
-func (p *Publisher) rest(ctx context.Context) (idle bool, err error) {
-	overdue, err := p.Store.AwaitingResults(p.Subject, askLimit)
-	if err != nil {
-		return false, fmt.Errorf("read outbox of %s: %w", p.Subject, err)
-	}
-	d := p.Idle
-	if len(overdue) > 0 {
-		if d = time.Until(p.lastAsk.Add(p.askPause)); d <= 0 {
-			return false, p.ask(ctx, overdue)
-		}
-	} else {
-		p.lastAsk, p.askPause = time.Now(), firstAsk
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-p.wake:
-	case <-p.hello:
-		if len(overdue) > 0 {
-			p.lastAsk = time.Time{}
-		}
-	case <-timer.C:
-		if len(overdue) == 0 { // an ack may have been on its way to the disk before
-			overdue, err = p.Store.AwaitingResults(p.Subject, 1)
-		}
-		return err == nil && len(overdue) == 0, err
-	case <-ctx.Done():
-	}
-	return false, nil
-}
-
-// ask finds out about commands whose result is overdue.
-func (p *Publisher) ask(ctx context.Context, overdue []store.Overdue) error {
-	p.lastAsk, p.askPause = time.Now(), min(2*p.askPause, longestAsk)
-	ids := make([]uuid.UUID, len(overdue))
-	for i, o := range overdue {
-		ids[i] = o.ID
-	}
-	payload, err := json.Marshal(ids)
-	if err != nil {
-		return err
-	}
-	h := headerOf(p.Node, p.Store, p.Store.RoadOf(p.Subject), "application/json")
-	h[headAsk] = []string{"1"}
-	rctx, cancel := context.WithTimeout(ctx, p.Policy.AckTimeout())
-	defer cancel()
-	var a answer
-	data, err := p.Conn.Request(rctx, p.Subject, h, payload)
-	if err == nil {
-		err = json.Unmarshal(data, &a)
-	}
-	if err == nil && a.Store != uuid.Nil && a.Store != p.Store.RoadOf(p.Subject).Store {
-		if err := p.meet(a.Store); !errors.Is(err, errAttempt) { // that it has no trace of them is no news
-			return err
-		}
-		return nil
-	}
-	var gone, late []message.Place
-	var cancelled []store.Answer
-	for i, o := range overdue {
-		trace := store.TraceWaiting
-		if err == nil && i < len(a.Traces) {
-			trace = a.Traces[i]
-		}
-		switch {
-		case trace == store.TraceGone:
-			gone = append(gone, o.Place)
-		case trace == store.TraceCancelled:
-			cancelled = append(cancelled, store.Answer{ID: o.ID, Place: o.Place, Ack: ack.Ack{Verdict: ack.Voided}})
-		case time.Since(o.Expires) > resultGrace:
-			late = append(late, o.Place)
-		}
-	}
-	if len(cancelled) > 0 {
-		if err := p.Store.Acked(p.Subject, cancelled, false, p.settled); err != nil {
-			return fmt.Errorf("end cancelled messages of %s: %w", p.Subject, err)
-		}
-	}
-	for _, l := range []struct {
-		places []message.Place
-		reason string
-	}{{gone, "the receiver had accepted it and has no trace of it now: its journal was lost or restored"}, {late, "no result came in all its time"}} {
-		if len(l.places) > 0 {
-			ended, err := p.Store.Lost(p.Subject, l.places, l.reason)
-			if err != nil {
-				return fmt.Errorf("end lost messages of %s: %w", p.Subject, err)
-			}
-			p.settled(ended)
-		}
-	}
-	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -23,9 +24,15 @@ import (
 type reply struct {
 	Store   uuid.UUID     `json:"store"`
 	Refused store.Refusal `json:"refused"`
-	Acks    []ack.Ack     `json:"acks"`
+	Acks    []run         `json:"acks"`
 	Traces  []store.Trace `json:"traces"`
 	Error   string        `json:"error"`
+}
+
+// run is an ack that Count neighbours share; 0 stands for 1.
+type run struct {
+	ack.Ack
+	Count int `json:"count"`
 }
 
 // head is what central says of itself.
@@ -71,7 +78,7 @@ func ask(t *testing.T, sub *process.Subscriber, h process.Header, data []byte) (
 
 func verdicts(a reply) (list []ack.Verdict) {
 	for _, x := range a.Acks {
-		list = append(list, x.Verdict)
+		list = append(list, slices.Repeat([]ack.Verdict{x.Verdict}, max(x.Count, 1))...)
 	}
 	return list
 }

@@ -1,0 +1,206 @@
+package process
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/steward-bus/steward/ack"
+	"github.com/steward-bus/steward/internal/failpoint"
+	"github.com/steward-bus/steward/message"
+	"github.com/steward-bus/steward/store"
+)
+
+// errAttempt is an attempt without an answer: pause, and try again.
+var errAttempt = errors.New("no answer")
+
+func (p *Publisher) send(ctx context.Context, out store.Outgoing) error {
+	if out.Entries[0].NoAck {
+		return p.publish(ctx, out)
+	}
+	road, payload := p.Store.RoadOf(p.Subject), out.Payload
+	probe := p.stranger(road.Store) // ask who is there first: a batch must say who it is for
+	if probe {
+		payload = nil
+	}
+	failpoint.Hit(failpoint.Sending)
+	reply, err := p.request(ctx, out.Entries, headerOf(p.Node, p.Store, road, out.ContentType), payload)
+	if probe || errors.Is(err, ErrNobody) || errors.Is(err, ErrOffline) || err == nil && reply.untouched() {
+		p.Store.Unsent(p.Subject, out)
+	}
+	if err != nil {
+		return err
+	}
+	failpoint.Hit(failpoint.Answered)
+	return p.take(out.Entries, reply, probe)
+}
+
+// stranger reports whether journal is not the one that will answer, as far as is
+// known. What is sent to a wrong one may end as unknown; a question costs nothing.
+func (p *Publisher) stranger(journal uuid.UUID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return journal == uuid.Nil || p.heard != uuid.Nil && p.heard != journal
+}
+
+// publish is for kinds that want no ack: what the broker has, was sent.
+func (p *Publisher) publish(ctx context.Context, out store.Outgoing) error {
+	ctx, cancel := context.WithTimeout(ctx, p.Policy.AckTimeout())
+	defer cancel()
+	err := p.Conn.Publish(ctx, p.Subject, headerOf(p.Node, p.Store, store.Road{}, out.ContentType), out.Payload)
+	if errors.Is(err, ErrOffline) {
+		p.Store.Unsent(p.Subject, out)
+	}
+	if err != nil {
+		return p.missed(out.Entries, err)
+	}
+	acks := make([]ack.Ack, len(out.Entries))
+	for i := range acks {
+		acks[i].Verdict = ack.SentOut
+	}
+	return p.keep(out.Entries, acks)
+}
+
+func (p *Publisher) request(ctx context.Context, entries []store.Entry, h Header, payload []byte) (a answer, err error) {
+	pol := p.Policy
+	for _, e := range entries {
+		pol.Timeout = max(pol.Timeout, e.AckTimeout)
+	}
+	rctx, cancel := context.WithTimeout(ctx, pol.AckTimeout())
+	defer cancel()
+	p.mu.Lock()
+	p.abort = cancel
+	p.mu.Unlock()
+	data, err := p.Conn.Request(rctx, p.Subject, h, payload)
+	if err == nil {
+		err = json.Unmarshal(data, &a)
+	}
+	if err == nil && a.Error != "" {
+		err = errors.New(a.Error)
+		if len(payload) > 0 && p.limit == 1 { // nothing else can be at fault
+			ended, e := p.Store.Refuse(p.Subject, entries[0], a.Error)
+			p.settled(ended)
+			p.limit = batchCount
+			return a, errors.Join(errAttempt, e)
+		}
+		p.limit = max(1, min(p.limit, len(entries))/2)
+	}
+	if ctx.Err() != nil && err != nil {
+		return a, errAttempt
+	}
+	if err != nil {
+		return a, p.missed(entries, err)
+	}
+	return a, nil
+}
+
+// missed counts an attempt that had no answer.
+func (p *Publisher) missed(entries []store.Entry, err error) error {
+	p.failures++
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lastErr = err.Error()
+	if !errors.Is(err, ErrOffline) {
+		for _, e := range entries {
+			p.attempts[e.Place]++
+		}
+	}
+	if p.Sent != nil {
+		p.Sent(len(entries), true)
+	}
+	p.Log.Debug("no answer", "subject", p.Subject, "messages", len(entries), "attempt", p.failures, "err", err)
+	return fmt.Errorf("%w: %w", errAttempt, err)
+}
+
+// take does what the receiver's reply asks for.
+func (p *Publisher) take(entries []store.Entry, a answer, probe bool) error {
+	p.failures = 0
+	switch {
+	case a.Refused == store.RefusedFenced:
+		p.trouble(true, uuid.Nil, "%s has met a later life of this node (%s): another node served as %s, or this one was restored from an old copy; this one goes on with a life that is later still", p.Subject.Node, a.Fence, p.Node)
+		if err := p.Store.Outlive(a.Fence); err != nil {
+			return fmt.Errorf("%w: %w", errAttempt, err)
+		}
+		p.failures = 1
+		return errAttempt
+	case a.Refused == store.RefusedStore || probe:
+		return p.meet(a.Store)
+	}
+	p.refused = 0
+	if a.Lost {
+		p.trouble(true, uuid.Nil, "%s had lost the history of %s: its journal was restored from an old copy", p.Subject.Node, p.Subject)
+		p.lastAsk = time.Time{}
+	}
+	acks := a.acks(len(entries))
+	if n := len(acks); n > 0 && acks[n-1].Verdict == ack.Busy {
+		p.mu.Lock()
+		p.lastErr = acks[n-1].Reason
+		p.mu.Unlock()
+		if err := p.keep(entries[:n-1], acks[:n-1]); err != nil {
+			return err
+		}
+		p.failures = 1
+		return errAttempt
+	}
+	if len(acks) == 0 {
+		return errAttempt
+	}
+	return p.keep(entries[:len(acks)], acks)
+}
+
+// meet keeps who answers. A store that is not the one that was met before ends
+// what may have been sent there.
+func (p *Publisher) meet(id uuid.UUID) error {
+	known := p.Store.RoadOf(p.Subject).Store
+	ended, err := p.Store.Met(p.Subject, id)
+	if err != nil {
+		return fmt.Errorf("meet %s: %w", p.Subject.Node, err)
+	}
+	p.after = message.Place{}
+	p.mu.Lock()
+	p.heard = uuid.Nil
+	p.mu.Unlock()
+	p.settled(ended)
+	if known == uuid.Nil || known == id {
+		return nil
+	}
+	p.trouble(true, uuid.Nil, "%s answers with another journal than before (%s, was %s): it was lost, replaced, or two nodes bear that name; %d messages ended as unknown", p.Subject.Node, id, known, len(ended))
+	if p.refused++; p.refused > 2 {
+		p.failures = 8
+		return errAttempt
+	}
+	return nil
+}
+
+// keep makes the acks durable. Those that are no outcome yet may wait for the
+// next commit: the receiver repeats its word if they are lost.
+func (p *Publisher) keep(entries []store.Entry, acks []ack.Ack) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	answers, now := make([]store.Answer, len(entries)), time.Now()
+	patient := true
+	p.mu.Lock()
+	for i, e := range entries {
+		answers[i] = store.Answer{ID: e.ID, Place: e.Place, Ack: acks[i], Void: e.Void, Attempts: p.attempts[e.Place] + 1, At: now}
+		patient = patient && !e.Void && acks[i].Verdict == ack.Accepted && (e.Command || p.Subject.Method == message.MethodResult)
+	}
+	clear(p.attempts)
+	p.lastErr = ""
+	p.mu.Unlock()
+	if p.Sent != nil {
+		p.Sent(len(entries), false)
+	}
+	if err := p.Store.Acked(p.Subject, answers, patient, p.settled); err != nil {
+		return fmt.Errorf("keep acks of %s: %w", p.Subject, err)
+	}
+	if last := entries[len(entries)-1].Place; last.Compare(p.after) > 0 {
+		p.after = last
+	}
+	p.limit = min(batchCount, p.limit*2)
+	return nil
+}

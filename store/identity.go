@@ -1,0 +1,147 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/google/uuid"
+	bolt "go.etcd.io/bbolt"
+)
+
+func (db *DB) identify(tx *bolt.Tx) error {
+	meta := tx.Bucket(bucketMeta)
+	get := func(key []byte) ([]byte, error) {
+		v := meta.Get(key)
+		if v == nil {
+			return nil, nil
+		}
+		return unseal(bucketMeta, key, v)
+	}
+	values := map[string][]byte{}
+	for _, key := range [][]byte{keySchema, keyNode, keyID, keyEpoch, keyHome} {
+		v, err := get(key)
+		if err != nil {
+			return err
+		}
+		values[string(key)] = v
+	}
+	home, err := homeOf(db.path)
+	if err != nil {
+		return err
+	}
+	switch v := values["schema"]; {
+	case v == nil && meta.Stats().KeyN > 0:
+		return fmt.Errorf("%w: its schema version is gone", ErrCorrupt)
+	case v != nil && (len(v) != 1 || v[0] > schema):
+		return fmt.Errorf("%w (schema %d, this one knows %d)", ErrNewer, v, schema)
+	}
+	if v := values["node"]; v != nil && db.opts.Node != "" && string(v) != db.opts.Node {
+		return fmt.Errorf("%w: it is %q's, this node is %q: give each node its own data folder", ErrForeign, v, db.opts.Node)
+	}
+	db.opts.Node = cmp.Or(db.opts.Node, string(values["node"]))
+	db.copy = values["home"] != nil && !bytes.Equal(values["home"], home)
+	if copy(db.id[:], values["id"]); db.id == uuid.Nil || db.copy {
+		db.id = uuid.New()
+	}
+	var last uuid.UUID
+	copy(last[:], values["epoch"])
+	if db.epoch = uuid.Must(uuid.NewV7()); bytes.Compare(db.epoch[:], last[:]) <= 0 {
+		db.epoch = next(last)
+	}
+	db.first = db.epoch
+	if db.copy {
+		if err := suspect(tx); err != nil {
+			return err
+		}
+	}
+	for _, kv := range [][2][]byte{{keySchema, {schema}}, {keyNode, []byte(db.opts.Node)}, {keyID, db.id[:]}, {keyEpoch, db.epoch[:]}, {keyHome, home}} {
+		if err := meta.Put(kv[0], seal(kv[0], kv[1])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// suspect marks what waits in the inbox of a copy: the original, or another copy,
+// may have begun to run it. It is done by the opening that finds out, since the
+// next one does not.
+func suspect(tx *bolt.Tx) error {
+	in := tx.Bucket(bucketInbox)
+	return in.ForEachBucket(func(name []byte) error {
+		queue := in.Bucket(name)
+		marked := map[string]pending{}
+		err := queue.ForEach(func(k, v []byte) error {
+			p, err := decodePending(k, v)
+			if p.started.IsZero() {
+				p.started = time.Now()
+				marked[string(k)] = p
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for k, p := range marked {
+			if err := queue.Put([]byte(k), p.encode([]byte(k))); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Renounce gives the journal another identity, because another node was met that
+// has the same one. What waits in the inbox is marked as that of a copy is.
+func (db *DB) Renounce() error {
+	id := uuid.New()
+	return db.w.do(func(tx *bolt.Tx) error {
+		if err := suspect(tx); err != nil {
+			return err
+		}
+		return tx.Bucket(bucketMeta).Put(keyID, seal(keyID, id[:]))
+	}, func() {
+		db.mu.Lock()
+		defer db.mu.Unlock()
+		db.id = id
+	})
+}
+
+// Outlive renews the epoch, above met: a receiver has met that one of a node with
+// this name, and refuses all that are below. It is for who knows that the other
+// does not serve any more. What is accepted from now on has places above.
+func (db *DB) Outlive(met uuid.UUID) error {
+	if met[0] >= 0x80 {
+		return fmt.Errorf("epoch %s is of a time far from now: it is not believed", met)
+	}
+	var epoch uuid.UUID
+	return db.w.do(func(tx *bolt.Tx) error {
+		if epoch = db.epoch; bytes.Compare(epoch[:], met[:]) > 0 {
+			return nil
+		}
+		if epoch = uuid.Must(uuid.NewV7()); bytes.Compare(epoch[:], met[:]) <= 0 {
+			epoch = next(met)
+		}
+		return tx.Bucket(bucketMeta).Put(keyEpoch, seal(keyEpoch, epoch[:]))
+	}, func() {
+		db.mu.Lock()
+		defer db.mu.Unlock()
+		db.epoch = epoch
+	})
+}
+
+// homeOf is where a file lives: its device and inode.
+func homeOf(path string) ([]byte, error) {
+	fi, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	if !ok {
+		return []byte(path), nil
+	}
+	return fmt.Appendf(nil, "%d/%d", st.Dev, st.Ino), nil
+}
