@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -58,6 +59,7 @@ func New(t testing.TB) *Cluster {
 // in each bubble: for the nodes the clock has stepped back.
 func NewIn(t testing.TB, dir string) *Cluster {
 	t.Helper()
+	ForgetTimers()
 	s, err := server.NewServer(&server.Options{DontListen: true, NoSigs: true, NoLog: true})
 	if err != nil {
 		t.Fatal(err)
@@ -67,6 +69,13 @@ func NewIn(t testing.TB, dir string) *Cluster {
 		t.Fatal("broker not ready")
 	}
 	return &Cluster{Broker: s, t: t, dir: dir, links: map[string]*Link{}, extra: map[string][]process.Method{}}
+}
+
+// ForgetTimers empties the pool of timers that all NATS connections of a process
+// share. One that was made in another bubble, or in none, ends the process.
+func ForgetTimers() {
+	runtime.GC() // each throws away half of every sync.Pool
+	runtime.GC()
 }
 
 // Folder is one in memory where there is such a thing: what an fsync costs is
