@@ -27,6 +27,7 @@ import (
 	"github.com/steward-bus/steward/internal/follow"
 	"github.com/steward-bus/steward/internal/method"
 	"github.com/steward-bus/steward/internal/metrics"
+	"github.com/steward-bus/steward/internal/runner"
 	"github.com/steward-bus/steward/internal/submit"
 	"github.com/steward-bus/steward/internal/tenure"
 	"github.com/steward-bus/steward/internal/transport"
@@ -55,6 +56,7 @@ type Config struct {
 	InboxLimit   int                 // see store.Options
 	Allow        map[string][]string // method -> nodes that may ask for it, "*" for all; a method without entry: all
 	Forward      []follow.Source     // logs to send on
+	Runner       string              // a steward program that commands run under, so that they outlive the node; if empty they run within it, and end with it
 	CLI          method.CLIConfig
 	HTTP         method.HTTPConfig
 	Text         method.TextConfig
@@ -79,6 +81,7 @@ type Node struct {
 	broker  *transport.Broker
 	leaving atomic.Bool
 	methods map[string]*process.Method
+	runs    *runner.Runs // nil without Config.Runner
 	opened  time.Time
 	log     *slog.Logger
 	stop    context.Context // ends runs when the node cannot wait any longer
@@ -150,6 +153,9 @@ func New(cfg Config) (*Node, error) {
 	if cfg.Central != "" && cfg.Central != cfg.Name {
 		n.kernel.Forward = n.forwardFailure
 	}
+	if err := n.openRuns(); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
 	for _, m := range method.Table(n.host()) {
 		n.methods[m.Name] = &m
 	}
@@ -203,7 +209,8 @@ func (n *Node) Name() string { return n.cfg.Name }
 func (n *Node) Close() error { return errors.Join(n.msgs.Close(), n.db.Close()) }
 
 // Run delivers, receives and handles messages until ctx ends; what runs then may
-// end within the grace, and the rest stays in the journal. It returns nil after a
+// end within the grace, or goes on under Config.Runner, and the rest stays in the
+// journal. It returns nil after a
 // clean stop, and an error that wraps errorkernel.ErrFatal if the journal broke.
 // When it returns the journal is closed and nothing of the node is left.
 func (n *Node) Run(ctx context.Context) (err error) {
@@ -231,6 +238,9 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		n.begin() // the name is asked for when there is a broker
 	}
 	err = n.kernel.Run(ctx)
+	if n.runs != nil {
+		n.runs.Close()
+	}
 	n.log.Info("stopped")
 	return err
 }
@@ -295,7 +305,7 @@ func (n *Node) host() *method.Host {
 		Report: func(err error) {
 			n.report(errorkernel.Failure{Class: errorkernel.Handler, Severity: errorkernel.Warning, Cause: err.Error()})
 		},
-		Log: n.log, CLI: n.cfg.CLI, HTTP: n.cfg.HTTP, Text: n.cfg.Text,
+		Log: n.log, Runs: n.runs, CLI: n.cfg.CLI, HTTP: n.cfg.HTTP, Text: n.cfg.Text,
 	}
 }
 

@@ -45,6 +45,18 @@ func (p *Panicked) Error() string { return fmt.Sprintf("method %s panicked: %v",
 // Cause is the error with the stack.
 func (p *Panicked) Cause() string { return p.Error() + "\n" + string(p.Stack) }
 
+// Lasting is for a method whose runs go on when the node stops or dies. Its Handler
+// is called again in the next life and takes up the run as it finds it: begins it
+// if nobody did, waits for its end, or says unknown. When the node stops, it says
+// unknown at once of what goes on.
+type Lasting interface {
+	// Prepare notes what to run, so that until its Handler is called it can be seen
+	// that nobody began it. It comes before the journal says that m begins.
+	Prepare(m *message.Message) error
+	// Forget removes what is kept of m's run: its end is in the journal.
+	Forget(m *message.Message) error
+}
+
 // Method is one line of a node's table of methods.
 type Method struct {
 	Name    string
@@ -65,6 +77,8 @@ type Method struct {
 	// Concurrent is how many messages of one subject run at once; up to 1 they run
 	// one at a time, in order, for each sender.
 	Concurrent int
+	// Lasting, if set, says that a run outlives the node, and keeps what is known of it.
+	Lasting Lasting
 	// Batch, if set, is called instead of Handler with several messages of one
 	// sender and subject, in order, and returns one result for each, with the file
 	// lengths that must be committed together with their end. No result at all means

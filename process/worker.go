@@ -157,6 +157,7 @@ func (w *Worker) verdict(k store.Work, now time.Time) (ack.Outcome, string) {
 	case k.Message.OnUnknown == message.Rerun && k.Runs < maxReruns:
 	case !k.Started.IsZero() && k.Runs == 0:
 		return ack.Unknown, fmt.Sprintf("the journal of %s was found to be a copy; what waited in it may have run elsewhere", w.Node)
+	case w.Method.Lasting != nil:
 	case !k.Started.IsZero():
 		return ack.Unknown, fmt.Sprintf("%s stopped while it ran (run %d)", w.Node, k.Runs)
 	}
@@ -177,29 +178,26 @@ func (w *Worker) oneByOne(ctx context.Context, work []store.Work) error {
 		if ctx.Err() != nil || len(w.panics) > 0 {
 			return nil //nolint:nilerr // that the node stops is no error
 		}
-		if err := w.single(k); err != nil {
+		if err := w.single(ctx, k); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *Worker) single(k store.Work) error {
+func (w *Worker) single(ctx context.Context, k store.Work) error {
 	if outcome, why := expired(k, time.Now()); outcome != "" { // while it waited for its turn
 		return w.end(k, message.Result{Outcome: outcome, Error: why, EndedAt: time.Now()})
 	}
-	if !w.Method.Repeatable {
-		gone, err := w.Store.Started(w.Lane, k.Place)
-		if err != nil {
-			return fmt.Errorf("start %s: %w", k.ID, err)
-		}
-		if len(gone) > 0 {
-			return nil // its sender took it back
-		}
-		failpoint.Hit(failpoint.Started)
-		k.Runs++
+	if w.Method.Lasting != nil {
+		return w.lasting(ctx, k)
 	}
-	r := w.run(k)
+	if !w.Method.Repeatable {
+		if gone, err := w.started(&k); gone || err != nil {
+			return err
+		}
+	}
+	r := w.run(w.Stop, k)
 	failpoint.Hit(failpoint.Ran)
 	if w.Stop.Err() != nil && r.Outcome != ack.Done { // whatever it says, it is the node that ended it
 		if w.Method.Repeatable || k.Message.OnUnknown == message.Rerun {
@@ -210,6 +208,20 @@ func (w *Worker) single(k store.Work) error {
 		}
 	}
 	return w.end(k, r)
+}
+
+// started commits that a run of k begins, unless its sender took it back.
+func (w *Worker) started(k *store.Work) (gone bool, err error) {
+	back, err := w.Store.Started(w.Lane, k.Place)
+	if err != nil {
+		return false, fmt.Errorf("start %s: %w", k.ID, err)
+	}
+	if len(back) > 0 {
+		return true, nil
+	}
+	failpoint.Hit(failpoint.Started)
+	k.Runs++
+	return false, nil
 }
 
 func (w *Worker) end(k store.Work, r message.Result) error {
@@ -223,7 +235,7 @@ func (w *Worker) inTurn(ctx context.Context, work []store.Work) error {
 		if ctx.Err() != nil || len(w.panics) > 0 {
 			break
 		}
-		r := w.run(k)
+		r := w.run(w.Stop, k)
 		if w.Stop.Err() != nil {
 			break
 		}
@@ -287,7 +299,7 @@ func (w *Worker) spread(ctx context.Context, group *sync.WaitGroup, slots chan s
 		}
 		group.Go(func() {
 			defer func() { <-slots }()
-			if err := w.single(k); err != nil {
+			if err := w.single(ctx, k); err != nil {
 				w.trouble(k.ID, "%v", err)
 			}
 		})
@@ -295,8 +307,8 @@ func (w *Worker) spread(ctx context.Context, group *sync.WaitGroup, slots chan s
 	return nil
 }
 
-func (w *Worker) run(k store.Work) message.Result {
-	r, panicked := run(w.Stop, w.Method, k.Message, k.Received, k.Runs)
+func (w *Worker) run(stop context.Context, k store.Work) message.Result {
+	r, panicked := run(stop, w.Method, k.Message, k.Received, k.Runs)
 	if panicked != nil {
 		w.panicked(panicked)
 	}
@@ -341,6 +353,9 @@ func (w *Worker) finish(done []store.Finished, lengths []FileLength) error {
 		queued = append(queued, d.Replies...)
 		if w.Handled != nil {
 			w.Handled(d.Work, d.Result)
+		}
+		if d.Work.Runs > 0 {
+			w.forget(d.Work)
 		}
 	}
 	if w.Queued != nil && len(queued) > 0 {

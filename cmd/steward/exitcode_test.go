@@ -74,13 +74,14 @@ func TestExitCodeOfTheCancelled(t *testing.T) {
 	}
 }
 
-// A command that had begun when its node died may or may not have done its work.
+// A command whose runner died may or may not have done its work.
 func TestExitCodeOfTheUnknown(t *testing.T) {
 	f := newFleet(t)
 	pipe := fifo(t)
-	exec := begin(t, f.env(), "exec", "ship1", "--", "sh", "-c", "echo > "+pipe+"; exec sleep 3")
+	exec := begin(t, f.env(), "exec", "ship1", "--", "sh", "-c", "echo > "+pipe+"; exec sleep 60")
 	told(t, pipe)
 	f.ship.end(syscall.SIGKILL)
+	f.killRunner()
 	f.startShip()
 	if code := exec.wait(); code != 7 {
 		t.Errorf("exit code %d, want 7", code)

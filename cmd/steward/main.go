@@ -11,12 +11,17 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/steward-bus/steward/internal/runner"
 )
 
 // version is set at build time by -ldflags "-X main.version=…".
 var version = "dev"
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == runner.Verb { // for a node's own use, and quick to start
+		os.Exit(runner.Main(os.Args[2:]))
+	}
 	ctx, stop := signals()
 	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()

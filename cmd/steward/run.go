@@ -74,7 +74,8 @@ func (e *env) runCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use: "run", Short: "Run a node", Args: noArgs,
 		Long: `run starts a node. Without --broker it embeds a NATS server on loopback. SIGTERM ends it:
-running commands may end within 10 seconds, all else waits in the journal. A second signal exits at once.
+commands go on without it, and the next start collects their results; all else waits in the journal. A second signal exits
+at once.
 
 Flags go over STEWARD_* variables, and those over the configuration file: see steward config check.`,
 		Example: "  steward run --node central\n  steward run --node ship1 --broker nats://127.0.0.1:4222 --data ./data/ship1\n  steward run --config /etc/steward.yaml --metrics 127.0.0.1:9222",
@@ -102,8 +103,18 @@ func nodeConfig(c config.Config, log *slog.Logger) steward.Config {
 		Name: c.Node, Dir: c.Data, Listen: c.Listen, Brokers: c.Broker, Central: c.Central, InMsg: c.InMsg, Prefix: c.Prefix,
 		Policy: ack.Policy{Timeout: time.Duration(c.AckTimeout), Retries: c.Retries}, Idle: time.Duration(c.Idle), Grace: time.Duration(c.Grace),
 		HistoryAge: time.Duration(c.History.Age), HistoryCount: c.History.Count, InboxLimit: c.InboxLimit, Allow: c.Allow,
-		Metrics: c.Metrics, Insecure: c.Insecure, Version: version, Log: log, Forward: forwards(c),
+		Metrics: c.Metrics, Insecure: c.Insecure, Version: version, Log: log, Forward: forwards(c), Runner: thisProgram(),
 	}
+}
+
+// thisProgram is the file that runs, also after an upgrade put another in its
+// place; empty where there is no such name.
+func thisProgram() string {
+	const self = "/proc/self/exe"
+	if _, err := os.Stat(self); err != nil {
+		return ""
+	}
+	return self
 }
 
 // logger writes text to a terminal, JSON else.

@@ -64,15 +64,34 @@ func TestSecondStewardOnOneFolder(t *testing.T) {
 	f.want(0, "status") // and the first goes on
 }
 
-// A running command may end within the grace; then it is killed, and called unknown.
+// What runs within the node may end within the grace; a second signal ends that.
+func TestSecondSignalExitsAtOnce(t *testing.T) {
+	f := newFleet(t)
+	f.ship.end(syscall.SIGTERM)
+	f.ship = begin(t, []string{"STEWARD_GRACE=1h"}, "run", "--node", "ship1", "--broker", f.broker, "--data", f.data("ship1"))
+	page := silentPage(t)
+	f.want(0, "send", "--to", "ship1", "--method", "HTTPGet", "--", page.url)
+	page.asked()
+	if err := f.ship.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	f.ship.line(`"msg":"stopping"`)
+	// While it stops nobody waits for an answer: what comes is known not to have been taken.
+	f.want(6, "exec", "ship1", "--retries", "1", "--ack-timeout", "100ms", "--", "true")
+	if code := f.ship.end(syscall.SIGINT); code != 128+int(syscall.SIGINT) && code != 128+int(syscall.SIGTERM) {
+		t.Errorf("exit code %d, want that of a signal", code)
+	}
+}
+
+// And when the grace is over the node ends it.
 func TestTerminationHasABound(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	f.ship.end(syscall.SIGTERM)
 	f.ship = begin(t, []string{"STEWARD_GRACE=200ms"}, "run", "--node", "ship1", "--broker", f.broker, "--data", f.data("ship1"))
-	pipe := fifo(t)
-	id := strings.TrimSpace(f.want(0, "exec", "ship1", "-d", "--", "sh", "-c", "echo > "+pipe+"; sleep 60"))
-	told(t, pipe)
+	page := silentPage(t)
+	f.want(0, "send", "--to", "ship1", "--method", "HTTPGet", "--", page.url)
+	page.asked()
 	began := time.Now()
 	if code := f.ship.end(syscall.SIGTERM); code != 0 {
 		t.Errorf("SIGTERM: exit code %d, want 0", code)
@@ -82,27 +101,6 @@ func TestTerminationHasABound(t *testing.T) {
 	}
 	if code := f.central.end(syscall.SIGINT); code != 0 {
 		t.Errorf("SIGINT: exit code %d, want 0", code)
-	}
-	f.central = begin(t, nil, "run", "--node", "central", "--listen", strings.TrimPrefix(f.broker, "nats://"), "--data", f.data("central"))
-	f.startShip()
-	f.want(7, "wait", id)
-}
-
-func TestSecondSignalExitsAtOnce(t *testing.T) {
-	f := newFleet(t)
-	f.ship.end(syscall.SIGTERM)
-	f.ship = begin(t, []string{"STEWARD_GRACE=1h"}, "run", "--node", "ship1", "--broker", f.broker, "--data", f.data("ship1"))
-	pipe := fifo(t)
-	f.want(0, "exec", "ship1", "-d", "--", "sh", "-c", "echo > "+pipe+"; exec sleep 3")
-	told(t, pipe)
-	if err := f.ship.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	f.ship.line(`"msg":"stopping"`)
-	// While it stops nobody waits for an answer: what comes is known not to have been taken.
-	f.want(6, "exec", "ship1", "--retries", "1", "--ack-timeout", "100ms", "--", "true")
-	if code := f.ship.end(syscall.SIGINT); code != 128+int(syscall.SIGINT) && code != 128+int(syscall.SIGTERM) {
-		t.Errorf("exit code %d, want that of a signal", code)
 	}
 }
 

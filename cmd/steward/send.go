@@ -62,7 +62,7 @@ func (d *draft) limits(c *cobra.Command) {
 	f.IntVar(&d.Retries, "retries", 0, "`N` attempts after the first; 0: until it expires")
 	f.StringVar(&d.MethodTimeout, "method-timeout", "", "bound of the run: a `DURATION` (10m)")
 	f.StringVar(&d.Expires, "expires", "", "end of the lifetime, such as 1h, 7d or an RFC 3339 `TIME` (7d)")
-	choose(c, &d.OnUnknown, "on-unknown", "`ACTION` of a node with a command that it had begun when it died (report)", []message.OnUnknown{message.Report, message.Rerun})
+	choose(c, &d.OnUnknown, "on-unknown", "`ACTION` of a node with a command that it had begun, if it cannot tell how that ended (report)", []message.OnUnknown{message.Report, message.Rerun})
 	f.StringVar(&d.ReplyTo, "reply-to", "", "`NODE` that gets the output besides")
 	f.StringVar(&d.ReplyMethod, "reply-method", "", "`METHOD` that it gets it by")
 	f.StringToStringVarP(&d.Labels, "label", "l", nil, "`KEY=VALUE`, to find it again")

@@ -23,6 +23,7 @@ const (
 	Receiving  Step = "receiving"  // a batch came: nothing of it
 	Received   Step = "received"   // it is in the inbox, and its sender was not told
 	Told       Step = "told"       // and was
+	Prepared   Step = "prepared"   // what a command is to run is noted: that it was received
 	Starting   Step = "starting"   // a command is about to be started: that it was received
 	Started    Step = "started"    // that its run begins, which it has not
 	Ran        Step = "ran"        // that its run began, and it has ended
@@ -56,7 +57,7 @@ const (
 // Steps lists all of them, in that order.
 var Steps = []Step{
 	Accepting, Accepted, Committing, Committed, Logging, Sending, Answered, Acking, Acked, Receiving, Received, Told,
-	Starting, Started, Ran, Finishing, Finished, Settling, Settled, GivingUp, GivenUp, Meeting, Met,
+	Prepared, Starting, Started, Ran, Finishing, Finished, Settling, Settled, GivingUp, GivenUp, Meeting, Met,
 	LinesWritten, LinesSynced, Claiming, Claimed, Tail, Exchanged, Kept, FileTaken, FileDone, Forgotten, Removed,
 	ResultPart, ResultThere, Creating, Opened,
 }

@@ -6,12 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/steward-bus/steward/ack"
+	"github.com/steward-bus/steward/internal/runner"
 	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/process"
 	"github.com/steward-bus/steward/subject"
@@ -28,20 +27,23 @@ type CLIConfig struct {
 const (
 	concurrentCommands = 16
 	defaultGrace       = 2 * time.Second
-	pipeDelay          = 500 * time.Millisecond // how long output may be held open by what a command left running
-	killDelay          = 5 * time.Second        // how long a process may take to die of SIGKILL
-	groupPoll          = 20 * time.Millisecond
+	silence            = time.Minute // how long beyond its limit a command may have no outcome
 )
 
 // cliCommand runs data as argv, one command after the other for each sender.
 func cliCommand(h *Host) process.Method {
-	return process.Method{
+	c := &commands{CLIConfig: h.CLI, runs: h.Runs}
+	m := process.Method{
 		Name:       "CLICommand",
 		Kinds:      []subject.Kind{subject.CommandACK, subject.CommandNACK},
-		Handler:    &runner{CLIConfig: h.CLI, signal: signalGroup},
+		Handler:    c,
 		Check:      checkArgv,
 		Concurrent: 1,
 	}
+	if h.Runs != nil {
+		m.Lasting = c
+	}
+	return m
 }
 
 // cliCommandConcurrent runs data as argv, several at once and in no order.
@@ -58,53 +60,78 @@ func checkArgv(m *message.Message) error {
 	return nil
 }
 
-// runner runs programs, each in a process group of its own.
-type runner struct {
+// commands runs programs, each in a process group of its own: beside the node if
+// there are runs, so that they outlive it, else within it.
+type commands struct {
 	CLIConfig
-	signal func(*os.Process, syscall.Signal) error // to the whole group of a process
+	runs *runner.Runs
 }
 
-// Handle runs m's data as argv, without a shell, until it ends or ctx does. What
-// the program leaves running when it ends by itself is left alone.
-func (c *runner) Handle(ctx context.Context, m *message.Message) message.Result {
-	r := message.Result{StartedAt: time.Now()}
+// Prepare is process.Lasting's.
+func (c *commands) Prepare(m *message.Message) error { return c.runs.Prepare(m.ID, c.spec(m)) }
+
+// Forget is process.Lasting's.
+func (c *commands) Forget(m *message.Message) error { return c.runs.Forget(m.ID) }
+
+// Handle runs m's data as argv, without a shell, until it ends or ctx does.
+func (c *commands) Handle(ctx context.Context, m *message.Message) message.Result {
+	start := time.Now()
 	if err := checkArgv(m); err != nil {
-		return failed(r.StartedAt, err)
+		return failed(start, err)
+	}
+	if c.runs != nil {
+		return c.attach(ctx, m)
 	}
 	if ctx.Err() != nil {
-		r.Outcome, r.Error = interrupted(ctx)
-		r.Error, r.EndedAt = "not started: "+r.Error, time.Now()
-		return r
+		outcome, why := interrupted(ctx)
+		return message.Result{Outcome: outcome, Error: "not started: " + why, StartedAt: start, EndedAt: time.Now()}
 	}
-	limit := cmp.Or(c.OutputLimit, outputLimit)
-	out, errOut := &capture{limit: limit}, &capture{limit: limit}
-	// The end of ctx concerns the whole group, so exec is not told of it.
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), m.Data[0], m.Data[1:]...)
-	cmd.Dir, cmd.Env = c.Dir, c.environ(m)
-	cmd.Stdout, cmd.Stderr = out, errOut
-	cmd.WaitDelay = pipeDelay
-	ownGroup(cmd)
-	if err := cmd.Start(); err != nil {
-		return failed(r.StartedAt, fmt.Errorf("cannot start: %w", err))
-	}
-	switch c.attend(ctx, cmd) {
-	case endedItself:
-		describe(&r, cmd.ProcessState)
-	case endedByUs:
+	end := runner.Exec(ctx, c.spec(m))
+	r := resultOf(end)
+	if end.Ending == runner.Interrupted {
 		r.Outcome, r.Error = interrupted(ctx)
 		r.Error = "killed: " + r.Error
-	case survived:
-		r.Outcome, r.Error = ack.Unknown, fmt.Sprintf("process %d cannot be killed and still runs", cmd.Process.Pid)
 	}
-	var cutOut, cutErr bool
-	r.Stdout, r.StdoutBytes, cutOut = out.text()
-	r.Stderr, r.StderrBytes, cutErr = errOut.text()
-	r.Truncated, r.EndedAt = cutOut || cutErr, time.Now()
 	return r
 }
 
+// attach waits for the run of m, in whichever life of the node it began. Its limit
+// is its runner's to keep: here ends only the patience with a runner who does not.
+func (c *commands) attach(ctx context.Context, m *message.Message) message.Result {
+	start := time.Now()
+	wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.RunLimit()+silence)
+	defer cancel()
+	wait, stop := context.WithCancelCause(wait)
+	defer stop(nil)
+	defer context.AfterFunc(ctx, func() {
+		if cause := context.Cause(ctx); !errors.Is(cause, context.DeadlineExceeded) {
+			stop(cause)
+		}
+	})()
+	end, err := c.runs.Attach(wait, m.ID)
+	switch {
+	case err == nil:
+		return resultOf(end)
+	case errors.Is(err, runner.ErrLost):
+		return message.Result{Outcome: ack.Unknown, Error: err.Error(), StartedAt: start, EndedAt: time.Now()}
+	case errors.Is(err, context.DeadlineExceeded):
+		return message.Result{Outcome: ack.Unknown, Error: "its runner did not end it at its time limit", StartedAt: start, EndedAt: time.Now()}
+	case wait.Err() != nil:
+		outcome, why := interrupted(wait)
+		return message.Result{Outcome: outcome, Error: why, StartedAt: start, EndedAt: time.Now()}
+	}
+	return failed(start, fmt.Errorf("cannot start: %w", err))
+}
+
+func (c *commands) spec(m *message.Message) runner.Spec {
+	return runner.Spec{
+		Argv: m.Data, Env: c.environ(m), Dir: c.Dir, Limit: m.RunLimit(),
+		Grace: cmp.Or(c.Grace, defaultGrace), Keep: cmp.Or(c.OutputLimit, outputLimit),
+	}
+}
+
 // environ is what a command can rely on, and nothing else of the node's environment.
-func (c *runner) environ(m *message.Message) []string {
+func (c *commands) environ(m *message.Message) []string {
 	env := []string{"STEWARD_MESSAGE_ID=" + m.ID.String(), "STEWARD_FROM_NODE=" + m.FromNode}
 	names := append([]string{
 		"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR",
@@ -123,71 +150,28 @@ func (c *runner) environ(m *message.Message) []string {
 	return env
 }
 
-// ending says how a process came to its end.
-type ending int
-
-const (
-	endedItself ending = iota
-	endedByUs
-	survived
-)
-
-// attend waits for cmd, and when ctx ends first ends its whole group: politely,
-// then not. Whatever the process does, it returns soon after that.
-func (c *runner) attend(ctx context.Context, cmd *exec.Cmd) ending {
-	waited := make(chan struct{})
-	go func() { // ends with the process
-		defer close(waited)
-		_ = cmd.Wait() // ProcessState tells
-	}()
-	select {
-	case <-waited:
-		return endedItself
-	case <-ctx.Done():
+// resultOf says of an end what a sender is told.
+func resultOf(end runner.Result) message.Result {
+	r := message.Result{StartedAt: end.Started, EndedAt: end.Ended, StdoutBytes: end.Stdout.Total, StderrBytes: end.Stderr.Total}
+	switch {
+	case end.Ending == runner.NotStarted:
+		r.Outcome, r.Error = ack.Failed, end.Why
+	case end.Ending == runner.TimedOut:
+		r.Outcome, r.Error = ack.Timeout, "killed: ended at its time limit"
+	case end.Ending == runner.Interrupted:
+		r.Outcome, r.Error = ack.Unknown, "killed: interrupted: "+end.Why
+	case end.Ending == runner.Survived:
+		r.Outcome, r.Error = ack.Unknown, fmt.Sprintf("process %d cannot be killed and still runs", end.Pid)
+	case end.Signal != "":
+		r.Outcome, r.Error = ack.Failed, "killed by signal "+end.Signal
+	case end.Code != 0:
+		r.Outcome, r.ExitCode, r.Error = ack.Failed, &end.Code, fmt.Sprintf("exit code %d", end.Code)
+	default:
+		r.Outcome, r.ExitCode = ack.Done, &end.Code
 	}
-	if errors.Is(cmd.Process.Signal(syscall.Signal(0)), os.ErrProcessDone) {
-		<-waited // its exit came first; only its output was held open
-		return endedItself
-	}
-	if !c.leave(cmd.Process) {
-		_ = c.signal(cmd.Process, syscall.SIGKILL) // a failure shows in what follows
-	}
-	dead := time.NewTimer(killDelay)
-	defer dead.Stop()
-	select {
-	case <-waited:
-		return endedByUs
-	case <-dead.C:
-		return survived
-	}
-}
-
-// leave asks the group of p to end and reports whether all of it did so in time.
-func (c *runner) leave(p *os.Process) bool {
-	_ = c.signal(p, syscall.SIGTERM) // what does not hear it is killed
-	grace := time.NewTimer(cmp.Or(c.Grace, defaultGrace))
-	defer grace.Stop()
-	poll := time.NewTicker(groupPoll)
-	defer poll.Stop()
-	for c.signal(p, 0) == nil {
-		select {
-		case <-poll.C:
-		case <-grace.C:
-			return false
-		}
-	}
-	return true
-}
-
-// describe tells how a process that nobody killed for its limit ended.
-func describe(r *message.Result, s *os.ProcessState) {
-	if why := deathOf(s); why != "" {
-		r.Outcome, r.Error = ack.Failed, why
-		return
-	}
-	code := s.ExitCode()
-	r.Outcome, r.ExitCode = ack.Done, &code
-	if code != 0 {
-		r.Outcome, r.Error = ack.Failed, fmt.Sprintf("exit code %d", code)
-	}
+	var cutOut, cutErr bool
+	r.Stdout, cutOut = textOf(end.Stdout.Kept, end.Stdout.Total)
+	r.Stderr, cutErr = textOf(end.Stderr.Kept, end.Stderr.Total)
+	r.Truncated = cutOut || cutErr
+	return r
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/steward-bus/steward/ack"
+	"github.com/steward-bus/steward/internal/runner"
 	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/process"
 )
@@ -31,6 +32,7 @@ type Host struct {
 	Report func(err error)
 	Log    *slog.Logger
 
+	Runs *runner.Runs // commands that outlive the node; nil: they run within it
 	CLI  CLIConfig
 	HTTP HTTPConfig
 	Text TextConfig

@@ -1,7 +1,6 @@
 package method
 
 import (
-	"sync"
 	"unicode/utf8"
 
 	"github.com/steward-bus/steward/message"
@@ -15,34 +14,13 @@ const (
 	encodedLimit = 440 << 10 // bytes of one output in JSON, whatever it says
 )
 
-// capture keeps the first limit bytes that are written to it and counts the
-// rest, so that a writer never waits and never fails.
-type capture struct {
-	limit int
-
-	mu    sync.Mutex
-	kept  []byte
-	total int64
-}
-
-func (c *capture) Write(p []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.total += int64(len(p))
-	c.kept = append(c.kept, p[:min(len(p), c.limit-len(c.kept))]...)
-	return len(p), nil
-}
-
-// text is what was kept, cut to what fits in a result, and the true length.
-func (c *capture) text() (t message.Text, total int64, cut bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	b := c.kept[:len(c.kept):len(c.kept)] // a process that outlives its limit may still write
-	if c.total > int64(len(b)) {
-		b = wholeRunes(b)
+// textOf is what was kept of an output of total bytes, cut to what fits in a result.
+func textOf(kept []byte, total int64) (t message.Text, cut bool) {
+	if total > int64(len(kept)) {
+		kept = wholeRunes(kept)
 	}
-	b = fit(b, encodedLimit)
-	return b, c.total, int64(len(b)) < c.total
+	kept = fit(kept, encodedLimit)
+	return kept, int64(len(kept)) < total
 }
 
 // fit is the longest useful prefix of b whose form in JSON takes at most limit

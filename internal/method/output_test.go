@@ -62,17 +62,12 @@ func textSize(t *testing.T, b []byte) int {
 	return len(j)
 }
 
-func TestCaptureCutsBetweenCharacters(t *testing.T) {
+func TestCutBetweenCharacters(t *testing.T) {
 	for limit := range 12 {
-		c := capture{limit: limit}
-		for _, b := range []byte("aé🚢é") {
-			if n, err := c.Write([]byte{b}); n != 1 || err != nil {
-				t.Fatal(n, err)
-			}
-		}
-		text, total, cut := c.text()
-		if !utf8.Valid(text) || total != 9 || cut != (limit < 9) || len(text) > limit || len(text) < limit-3 && limit < 9 {
-			t.Errorf("limit %d: %q of %d, cut %t", limit, text, total, cut)
+		b := []byte("aé🚢é")
+		text, cut := textOf(b[:min(limit, len(b))], int64(len(b)))
+		if !utf8.Valid(text) || cut != (limit < 9) || len(text) > limit || len(text) < limit-3 && limit < 9 {
+			t.Errorf("limit %d: %q, cut %t", limit, text, cut)
 		}
 	}
 }
