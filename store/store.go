@@ -11,6 +11,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -139,6 +140,9 @@ func (db *DB) Broken() <-chan struct{} { return db.w.broken }
 // Close commits what waits and releases the file.
 func (db *DB) Close() error {
 	db.w.close()
+	if db.w.stuck {
+		return db.Fault()
+	}
 	if err := db.bolt.Close(); err != nil {
 		return fmt.Errorf("close journal: %w", err)
 	}
@@ -221,9 +225,10 @@ func (db *DB) Fresh(m *message.Message, now time.Time) {
 
 // view is a read transaction that turns a damaged page into an error.
 func (db *DB) view(f func(tx *bolt.Tx) error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("%w: %v", ErrCorrupt, v)
+			err = fmt.Errorf("%w: %v; `steward store check` tells more", ErrCorrupt, v)
 		}
 	}()
 	err = db.bolt.View(f)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -43,6 +44,7 @@ type writer struct {
 	patient []*op // may wait for company; in order among themselves
 	urgent  bool  // one of them may not
 	nudge   chan struct{}
+	stuck   bool          // a transaction could not be ended; the loop's until it stopped
 	failed  error         // the commit error after which nothing is tried again
 	broken  chan struct{} // closed with it
 }
@@ -120,6 +122,7 @@ func (w *writer) wake() {
 
 func (w *writer) loop() {
 	defer close(w.stopped)
+	debug.SetPanicOnFault(true) // a damaged page may point beyond the file
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
 	for {
@@ -224,34 +227,58 @@ func (w *writer) again(unkept []*op) {
 
 // try commits group without those whose run failed, each on its own fault.
 func (w *writer) try(group []*op) error {
-	for {
-		tx, err := w.db.Begin(true)
-		if err != nil {
-			return w.fail(0, err)
+	for again := true; again; {
+		var err error
+		if again, err = w.once(group); err != nil {
+			return err
 		}
-		again, id := false, tx.ID()
-		for _, o := range group {
-			if o.err != nil {
-				continue
-			}
-			if o.err = o.run(tx); o.err != nil {
-				again = true
-				break
-			}
+	}
+	return nil
+}
+
+// once is a transaction of those of group that have not failed; again asks for
+// another one, without the one that failed in it.
+func (w *writer) once(group []*op) (again bool, err error) {
+	tx, err := w.db.Begin(true)
+	if err != nil {
+		return false, w.fail(0, err)
+	}
+	id := tx.ID()
+	defer func() {
+		if v := recover(); v != nil {
+			again, err = false, w.fail(id, fmt.Errorf("%w: %v; `steward store check` tells more", ErrCorrupt, v))
+			w.abandon(tx)
 		}
-		if again {
-			if err := tx.Rollback(); err != nil {
-				return w.fail(0, err)
-			}
+	}()
+	for _, o := range group {
+		if o.err != nil {
 			continue
 		}
-		failpoint.Hit(failpoint.Committing)
-		if err := tx.Commit(); err != nil {
-			return w.fail(id, err)
+		if o.err = o.run(tx); o.err != nil {
+			if err := tx.Rollback(); err != nil {
+				return false, w.fail(0, err)
+			}
+			return true, nil
 		}
-		failpoint.Hit(failpoint.Committed)
-		return nil
 	}
+	failpoint.Hit(failpoint.Committing)
+	if err := tx.Commit(); err != nil {
+		return false, w.fail(id, err)
+	}
+	failpoint.Hit(failpoint.Committed)
+	return false, nil
+}
+
+// abandon gives up a transaction that a damaged page has stopped. If that does not
+// succeed either, the file stays locked until the process ends.
+func (w *writer) abandon(tx *bolt.Tx) {
+	w.stuck = true
+	defer func() {
+		if v := recover(); v == nil {
+			w.stuck = false
+		}
+	}()
+	_ = tx.Rollback() // the error is the same again
 }
 
 // fail says what the failed commit of transaction id means. When there was no
