@@ -273,6 +273,38 @@ func TestReceiverJournalLostWithoutHello(t *testing.T) {
 	})
 }
 
+// A copy of a request that comes late finds another journal than the first one
+// did. That this one refuses it does not say that nobody took it.
+func TestLateCopyIsRefusedByAnotherJournal(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+		central := c.Start("central", func(cfg *steward.Config) { cfg.Policy.Timeout = time.Hour })
+		ship := c.Start("ship1")
+		want(t, central, ack.Done, commands(central, 1)...)
+		c.Link("central").SetFault(func(p stewardtest.Pub) []time.Duration {
+			if strings.HasSuffix(p.Subject, ".Job") {
+				return []time.Duration{0, 10 * time.Minute}
+			}
+			return nil
+		})
+		c.Link("ship1").SetFault(func(stewardtest.Pub) []time.Duration { return nil })
+		id := central.Submit(stewardtest.Command("ship1", "sent"))
+		time.Sleep(time.Minute)
+		ship.Stop()
+		c.SetJournal("ship1", nil)
+		c.Link("ship1").SetFault(func(p stewardtest.Pub) []time.Duration {
+			if strings.HasSuffix(p.Subject, message.MethodSayHello) {
+				return nil
+			}
+			return stewardtest.Pass()
+		})
+		c.Start("ship1")
+		time.Sleep(15 * time.Minute)
+		c.Link("central").SetFault(nil)
+		want(t, central, ack.Unknown, id)
+		wantOnce(t, c, "sent")
+	})
+}
+
 func TestReceiverJournalRestored(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
 		central, ship := c.Start("central"), c.Start("ship1")

@@ -172,9 +172,3 @@ func (n *Node) twinStatus() *api.Twin {
 	}
 	return &api.Twin{Host: c.Host, Data: c.Data, Version: c.Version, Instance: c.Instance.String(), Journal: c.Journal.String(), Started: c.Started, Since: c.Since}
 }
-
-// alone reports whether nobody else can have heard what came for this name.
-func (n *Node) alone(ctx context.Context) bool {
-	h := n.name.Load()
-	return h != nil && h.Alone(ctx)
-}

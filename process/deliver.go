@@ -29,7 +29,7 @@ func (p *Publisher) send(ctx context.Context, out store.Outgoing) error {
 	}
 	failpoint.Hit(failpoint.Sending)
 	reply, err := p.request(ctx, out.Entries, headerOf(p.Node, p.Store, road, out.ContentType), payload)
-	if probe || errors.Is(err, ErrNobody) || errors.Is(err, ErrOffline) || err == nil && reply.untouched() {
+	if probe || errors.Is(err, ErrNobody) || errors.Is(err, ErrOffline) {
 		p.Store.Unsent(p.Subject, out)
 	}
 	if err != nil {

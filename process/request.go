@@ -111,7 +111,6 @@ type answer struct {
 	Store   uuid.UUID     `json:"store"`
 	Refused store.Refusal `json:"refused,omitempty"`
 	Fence   uuid.UUID     `json:"fence,omitzero"`
-	Alone   bool          `json:"alone,omitempty"` // with Refused: nobody else listens for this name
 	Lost    bool          `json:"lostHistory,omitempty"`
 	Acks    []ackRun      `json:"acks,omitempty"`
 	Traces  []store.Trace `json:"traces,omitempty"`
@@ -151,13 +150,6 @@ func (a answer) encode() []byte {
 		return []byte(`{"error":"the answer cannot be encoded"}`)
 	}
 	return b
-}
-
-// untouched reports whether it is certain that what was asked for was not taken:
-// the journal that it was for refused it unread, or another one did, and nobody
-// else could hear it.
-func (a answer) untouched() bool {
-	return a.Refused == store.RefusedFenced || a.Refused == store.RefusedStore && a.Alone
 }
 
 func answerOf(r store.Reply) answer {

@@ -40,7 +40,6 @@ type Subscriber struct {
 	Refused  func(store.Item, string)        // a message was rejected here
 	Requeue  func(...*message.Message) error // results to be sent once more
 	Received func(n int)                     // messages were accepted
-	Alone    func(context.Context) bool      // nobody else listens for this node's name; nil: nobody knows
 
 	in chan Request
 }
@@ -123,11 +122,7 @@ func (s *Subscriber) take(ctx context.Context, group []Request) error {
 		return fmt.Errorf("receive on %s: %w", s.Subject, err)
 	}
 	for i, r := range asked {
-		a := answerOf(got.Replies[i])
-		if a.Refused == store.RefusedStore && len(batches[i].Items) > 0 && s.Alone != nil {
-			a.Alone = s.Alone(ctx)
-		}
-		s.respond(r, a)
+		s.respond(r, answerOf(got.Replies[i]))
 	}
 	failpoint.Hit(failpoint.Told)
 	if s.Received != nil && got.New > 0 {

@@ -70,8 +70,7 @@ type Holder struct {
 	// node has the same one.
 	Renounce func(twin Claim) (uuid.UUID, error)
 
-	wake  chan struct{}
-	alone chan chan bool
+	wake chan struct{}
 
 	// Run's own.
 	phase Phase
@@ -85,7 +84,6 @@ type Holder struct {
 	open  bool        // this node may take and send messages
 	heard bool        // it listens to what others ask
 	twin  Claim       // that serves instead
-	other time.Time   // another one that served was heard last
 	events
 }
 
@@ -99,7 +97,7 @@ type events struct {
 
 // NewHolder makes h, whose fields are set, ready to Run.
 func NewHolder(h *Holder) *Holder {
-	h.wake, h.alone = make(chan struct{}, 1), make(chan chan bool)
+	h.wake = make(chan struct{}, 1)
 	h.claim, h.broken = h.Self, true
 	return h
 }
@@ -127,31 +125,6 @@ func (h *Holder) Link(up bool) {
 	}
 	h.mu.Unlock()
 	h.nudge()
-}
-
-// Alone asks whether nobody else listens for the name, or may have a short while
-// ago; false is also said where that is not certain.
-func (h *Holder) Alone(ctx context.Context) bool {
-	h.mu.Lock()
-	open, other := h.open, h.other
-	h.mu.Unlock()
-	if !open || !other.IsZero() && time.Since(other) < 2*sayAgain {
-		return false
-	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	answer := make(chan bool, 1)
-	select {
-	case h.alone <- answer:
-	case <-ctx.Done():
-		return false
-	}
-	select {
-	case yes := <-answer:
-		return yes
-	case <-ctx.Done():
-		return false
-	}
 }
 
 func (h *Holder) nudge() {
@@ -281,10 +254,8 @@ func (h *Holder) hear(data []byte, respond func([]byte) error) {
 	mine, met := h.now(), h.open
 	if mine.Journal == c.Journal && c.At.Before(mine.Started) {
 		met = false // an earlier life of this node
-	} else if !c.Since.IsZero() {
-		if h.other = time.Now(); mine.Journal == c.Journal && mine.precedes(c) {
-			h.shared, h.open = &c, false
-		}
+	} else if !c.Since.IsZero() && mine.Journal == c.Journal && mine.precedes(c) {
+		h.shared, h.open = &c, false
 	}
 	if mine.precedes(c) {
 		h.behind = h.behind || respond == nil
@@ -385,16 +356,6 @@ func (h *Holder) hold(ctx context.Context) error {
 		case <-timer.C:
 			h.announce(ctx)
 			timer.Reset(sayAgain - sayAgain/10 + rand.N(sayAgain/5))
-			continue
-		case answer := <-h.alone:
-			rival, err := h.ask(ctx)
-			answer <- errors.Is(err, ErrNobody)
-			if rival != nil {
-				return nil
-			}
-			if err := h.listen(everybody(h.Prefix, h.Node)); err != nil {
-				return err
-			}
 			continue
 		}
 		h.mu.Lock()
