@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -354,6 +355,39 @@ func TestReceiverJournalFromBackup(t *testing.T) {
 		time.Sleep(time.Hour)
 		want(t, central, ack.Done, first, second)
 		wantRuns(t, c, "0", "1", "2")
+	})
+}
+
+// lasting is a method whose runs outlive their node, and leave nothing behind.
+type lasting struct{}
+
+func (lasting) Prepare(*message.Message) error { return nil }
+func (lasting) Forget(*message.Message) error  { return nil }
+
+// A run that had begun when the backup was made may have ended since: the copy
+// does not take it up.
+func TestReceiverJournalFromBackupWithARunThatLasts(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+		var calls atomic.Int32
+		long := process.HandlerFunc(func(ctx context.Context, _ *message.Message) message.Result {
+			calls.Add(1)
+			time.Sleep(time.Minute)
+			return message.Result{Outcome: ack.Done}
+		})
+		c.Handle("ship1", process.Method{Name: "Long", Kinds: []subject.Kind{subject.CommandACK}, Handler: long, Lasting: lasting{}})
+		central, ship := c.Start("central"), c.Start("ship1")
+		id := submit(t, central, "ship1", "Long", "x")[0]
+		time.Sleep(time.Second)
+		synctest.Wait()
+		backup := c.Journal("ship1")
+		want(t, central, ack.Done, id)
+		ship.Stop()
+		c.ReplaceJournal("ship1", backup)
+		c.Start("ship1")
+		time.Sleep(time.Hour)
+		if n := calls.Load(); n != 1 {
+			t.Errorf("it ran %d times", n)
+		}
 	})
 }
 

@@ -67,7 +67,7 @@ func (db *DB) identify(tx *bolt.Tx) error {
 }
 
 // suspect marks what waits in the inbox of a copy: the original, or another copy,
-// may have begun to run it. It is done by the opening that finds out, since the
+// may have begun to run it, or ended it. It is done by the opening that finds out, since the
 // next one does not.
 func suspect(tx *bolt.Tx) error {
 	in := tx.Bucket(bucketInbox)
@@ -76,10 +76,10 @@ func suspect(tx *bolt.Tx) error {
 		marked := map[string]pending{}
 		err := queue.ForEach(func(k, v []byte) error {
 			p, err := decodePending(k, v)
-			if p.started.IsZero() {
+			if p.runs = 0; p.started.IsZero() {
 				p.started = time.Now()
-				marked[string(k)] = p
 			}
+			marked[string(k)] = p
 			return err
 		})
 		if err != nil {
