@@ -69,11 +69,11 @@ func TestBackoff(t *testing.T) {
 				if offline := errors.Is(x.err, process.ErrOffline); offline != (tried == 0) || !offline && tried != made && tried != len(list)+1 {
 					t.Errorf("%d attempts are counted, %d were made", tried, made)
 				}
-				w.set(nil)
-				time.Sleep(x.took)
 				if p.LastError() == "" {
 					t.Error("it does not say what the last attempt met with")
 				}
+				w.set(nil)
+				time.Sleep(x.took)
 
 				began := time.Now()
 				p.Hello(uuid.Nil)

@@ -246,7 +246,7 @@ func TestInstantMethod(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		check("late", late, store.StateTaken, 1, 1)
 		check("behind it", r.submit(job, nil, "behind")[0], store.StateTaken, 2, 1)
-		w := r.worker(m, t.Context())
+		w := r.worker(t.Context(), m)
 		if err := w.Run(t.Context()); err != nil {
 			t.Fatal(err)
 		}

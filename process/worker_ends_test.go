@@ -50,7 +50,7 @@ func TestEarlierLife(t *testing.T) {
 					r.copied()
 				}
 				var l log
-				w := r.worker(l.job(sleeps(0)), t.Context())
+				w := r.worker(t.Context(), l.job(sleeps(0)))
 				w.Method.Repeatable = x.repeatable
 				var told []process.Trouble
 				w.Trouble = func(x process.Trouble) { told = append(told, x) }
@@ -83,14 +83,14 @@ func TestWhatDoesNotRun(t *testing.T) {
 		r.receive(job, idle())
 		time.Sleep(2 * time.Second)
 		var l log
-		w := r.worker(l.job(func(ctx context.Context, text string) message.Result {
+		w := r.worker(t.Context(), l.job(func(ctx context.Context, text string) message.Result {
 			v := void(t, back)
 			got, err := r.ship1.Receive(store.Batch{Subject: job, From: "central", For: r.ship1.ID(), Epoch: r.central.Epoch(), Items: []store.Item{v}})
 			if err != nil || got.Replies[0].Acks[0].Verdict != ack.Voided {
 				t.Errorf("taken back: %+v, %v", got.Replies, err)
 			}
 			return sleeps(5*time.Second)(ctx, text)
-		}), t.Context())
+		}))
 		if err := w.Run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -103,7 +103,7 @@ func TestWhatDoesNotRun(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *road) {
 		m := r.submit(job, nil, "x")[0]
 		r.receive(job, idle())
-		if err := r.worker(nil, t.Context()).Run(t.Context()); err != nil {
+		if err := r.worker(t.Context(), nil).Run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		want(t, r.ship1, m, store.Ended, ack.Failed)
@@ -135,7 +135,7 @@ func TestBatchMethod(t *testing.T) {
 			}
 			return make([]message.Result, len(ms)), []process.FileLength{{Name: "a.log", Length: 42}}
 		}
-		if err := r.worker(m, t.Context()).Run(t.Context()); err != nil {
+		if err := r.worker(t.Context(), m).Run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		for i := range at[1:] {
@@ -160,7 +160,7 @@ func TestBatchMethodPanics(t *testing.T) {
 		m := idle()
 		m.Batch = func(context.Context, []*message.Message) ([]message.Result, []process.FileLength) { panic("boom") }
 		var p *process.Panicked
-		if err := r.worker(m, t.Context()).Run(t.Context()); !errors.As(err, &p) {
+		if err := r.worker(t.Context(), m).Run(t.Context()); !errors.As(err, &p) {
 			t.Errorf("it ended with %v", err)
 		}
 		for _, m := range ms {
@@ -185,9 +185,9 @@ func TestReplies(t *testing.T) {
 				r.submit(job, func(m *message.Message) { m.ReplyTo, m.ReplyMethod = x.to, x.method }, "x")
 				r.receive(job, idle())
 				var l log
-				w := r.worker(l.job(func(context.Context, string) message.Result {
+				w := r.worker(t.Context(), l.job(func(context.Context, string) message.Result {
 					return message.Result{Stdout: message.Text("one\ntwo\n")}
-				}), t.Context())
+				}))
 				var got []string
 				w.Queued = func(ms []*message.Message) {
 					for _, m := range ms {

@@ -24,12 +24,12 @@ func TestNoRoomForAResult(t *testing.T) {
 		r.receive(job, idle())
 		var l log
 		var heal func()
-		w := r.worker(l.job(func(ctx context.Context, text string) message.Result {
+		w := r.worker(t.Context(), l.job(func(ctx context.Context, text string) message.Result {
 			if text == "one" {
 				heal = stewardtest.BreakDisk(t, filepath.Join(r.dir, "ship1"), stewardtest.NoRoom)
 			}
 			return message.Result{}
-		}), t.Context())
+		}))
 		told := 0
 		w.Trouble = func(x process.Trouble) {
 			if told++; !strings.Contains(x.Cause, "the disk is full") || x.ID != ms[0].ID {

@@ -17,7 +17,7 @@ import (
 )
 
 // worker of ship1 for what central sent on job.
-func (r *road) worker(m *process.Method, stop context.Context) *process.Worker {
+func (r *road) worker(stop context.Context, m *process.Method) *process.Worker {
 	return process.NewWorker(&process.Worker{
 		Lane: lane, Method: m, Node: "ship1", Store: r.ship1, Idle: minute, Stop: stop, Log: quiet,
 	})
@@ -79,7 +79,7 @@ func TestSerialOrder(t *testing.T) {
 				var l log
 				m := l.job(sleeps(time.Millisecond))
 				m.Repeatable = repeatable
-				w := r.worker(m, t.Context())
+				w := r.worker(t.Context(), m)
 				var queued int
 				w.Queued = func(replies []*message.Message) { queued += len(replies) }
 				if err := w.Run(t.Context()); err != nil {
@@ -105,7 +105,7 @@ func TestBoundedConcurrency(t *testing.T) {
 		var l log
 		m := l.job(sleeps(time.Second))
 		m.Concurrent = 4
-		w := r.worker(m, t.Context())
+		w := r.worker(t.Context(), m)
 		began := time.Now()
 		if err := w.Run(t.Context()); err != nil {
 			t.Fatal(err)
@@ -137,7 +137,7 @@ func TestSlowOneHoldsUpNobody(t *testing.T) {
 			return message.Result{}
 		})
 		m.Concurrent = 2
-		w := r.worker(m, t.Context())
+		w := r.worker(t.Context(), m)
 		stop := runs(t, w.Run)
 		synctest.Wait()
 		want(t, r.ship1, ms[0], store.Started, "")
@@ -164,7 +164,7 @@ func TestWorkerRetiresAndComesBack(t *testing.T) {
 		wire := r.listen(job, idle())
 		stop := runs(t, r.publisher(job, wire).Run)
 		var l log
-		w := r.worker(l.job(sleeps(0)), t.Context())
+		w := r.worker(t.Context(), l.job(sleeps(0)))
 		done := make(chan error, 1)
 		go func() { done <- w.Run(t.Context()) }()
 		deliver := func(text string) {
@@ -203,12 +203,12 @@ func TestPanicEndsTheRun(t *testing.T) {
 		ms := r.submit(job, nil, "good", "bad", "after")
 		r.receive(job, idle())
 		var l log
-		w := r.worker(l.job(func(_ context.Context, text string) message.Result {
+		w := r.worker(t.Context(), l.job(func(_ context.Context, text string) message.Result {
 			if text == "bad" {
 				panic("boom")
 			}
 			return message.Result{}
-		}), t.Context())
+		}))
 		var p *process.Panicked
 		if err := w.Run(t.Context()); !errors.As(err, &p) || p.ID != ms[1].ID || p.Value != "boom" || !strings.Contains(p.Cause(), "worker_test.go") {
 			t.Errorf("it ended with %v", err)
@@ -243,7 +243,7 @@ func TestPanicsSideBySide(t *testing.T) {
 			return sleeps(time.Second)(ctx, text)
 		})
 		m.Concurrent = 3
-		w := r.worker(m, t.Context())
+		w := r.worker(t.Context(), m)
 		var mu sync.Mutex
 		var told []process.Trouble
 		w.Trouble = func(x process.Trouble) {
@@ -293,7 +293,7 @@ func TestStopWhileItRuns(t *testing.T) {
 				defer kill(nil)
 				m := l.job(sleeps(10 * time.Second))
 				m.Repeatable = x.repeatable
-				stop := runs(t, r.worker(m, node).Run)
+				stop := runs(t, r.worker(node, m).Run)
 				time.Sleep(time.Second)
 				if !x.patient {
 					time.AfterFunc(time.Second, func() { kill(process.ErrStopping) })
@@ -311,7 +311,7 @@ func TestStopWhileItRuns(t *testing.T) {
 				if x.outcome != "" {
 					return
 				}
-				w := r.worker(l.job(sleeps(0)), t.Context()) // of the next life
+				w := r.worker(t.Context(), l.job(sleeps(0))) // of the next life
 				w.Method.Repeatable = x.repeatable
 				if err := w.Run(t.Context()); err != nil {
 					t.Error(err)

@@ -82,8 +82,7 @@ func TestBrokerStartsAndStops(t *testing.T) {
 		inside.Close()
 		b.Close()
 		if c, err := net.DialTimeout("tcp", addr, time.Second); err == nil {
-			c.Close()
-			t.Error("it still listens after Close")
+			t.Error("it still listens after Close", c.Close())
 		}
 		outside.Close()
 	}
