@@ -273,7 +273,7 @@ func (r *Runs) hand(ctx context.Context, id uuid.UUID) error {
 	told, err := p.give(id)
 	if err != nil {
 		r.retire(p)
-		return nil
+		return nil //nolint:nilerr // there is use in looking again
 	}
 	select {
 	case <-told:

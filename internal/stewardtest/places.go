@@ -9,7 +9,7 @@ import (
 // ShortDir is a new folder whose path leaves room for a socket.
 func ShortDir(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "stw")
+	dir, err := os.MkdirTemp("/tmp", "stw") //nolint:usetesting // t.TempDir's is too long
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -20,7 +20,8 @@ func ShortDir(t testing.TB) string {
 // FreePort is an address on which nobody listens.
 func FreePort(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	var cfg net.ListenConfig
+	l, err := cfg.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
