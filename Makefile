@@ -3,9 +3,10 @@
 GO       ?= go
 FUZZTIME ?= 30s
 ROUNDS   ?= 50
+STATES   ?= 5000000
 GOLANGCI  = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: run build test bench lint fuzz torture
+.PHONY: run build test bench lint fuzz model torture
 
 # A node named central with an embedded NATS server on loopback.
 run: build
@@ -34,6 +35,10 @@ fuzz:
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
 		done; \
 	done
+
+# The protocol's model: wide worlds, each up to STATES states, which take two gigabytes or so.
+model:
+	$(GO) test ./internal/model -v -timeout 0 -large -states=$(STATES)
 
 # ROUNDS rounds of faults on real processes; TORTURE holds more flags, such as -seed 7 -faults kill,point.
 torture:
