@@ -52,7 +52,7 @@ type Output struct {
 
 const (
 	pipeDelay = 500 * time.Millisecond // how long output may be held open by what a command left running
-	killDelay = 5 * time.Second        // how long a process may take to die of SIGKILL
+	killDelay = 5 * time.Second
 	groupPoll = 20 * time.Millisecond
 )
 
@@ -61,8 +61,7 @@ const (
 func Exec(ctx context.Context, spec Spec) Result {
 	ctx, cancel := context.WithTimeout(ctx, spec.Limit)
 	defer cancel()
-	c := command{Spec: spec, signal: signalGroup}
-	return c.run(ctx)
+	return newCommand(spec).run(ctx)
 }
 
 // command is one run of a Spec.
@@ -72,6 +71,11 @@ type command struct {
 	began  func(pid int)                         // nil: nobody wants to know
 	signal func(pid int, s syscall.Signal) error // to the process group that pid leads
 	failed func(err error)                       // group could not be used, and was not
+	dying  time.Duration                         // how long a process may take to die of SIGKILL
+}
+
+func newCommand(spec Spec) *command {
+	return &command{Spec: spec, signal: signalGroup, dying: killDelay}
 }
 
 func (c *command) run(ctx context.Context) Result {
@@ -153,7 +157,7 @@ func (c *command) attend(ctx context.Context, cmd *exec.Cmd) Ending {
 		_ = c.signal(cmd.Process.Pid, syscall.SIGKILL) // a failure shows in what follows
 		c.group.kill()
 	}
-	dead := time.NewTimer(killDelay)
+	dead := time.NewTimer(c.dying)
 	defer dead.Stop()
 	select {
 	case <-waited:

@@ -14,7 +14,8 @@ import (
 func TestProcessThatCannotBeKilled(t *testing.T) {
 	t.Parallel()
 	leader := 0
-	c := command{Spec: Spec{Argv: []string{"sh", "-c", "echo hi; exec sleep 600"}, Grace: 10 * time.Millisecond, Keep: 100}}
+	c := newCommand(Spec{Argv: []string{"sh", "-c", "echo hi; exec sleep 600"}, Grace: 10 * time.Millisecond, Keep: 100})
+	c.dying = 100 * time.Millisecond
 	c.signal = func(pid int, s syscall.Signal) error {
 		leader = pid
 		if s == 0 {
@@ -22,7 +23,7 @@ func TestProcessThatCannotBeKilled(t *testing.T) {
 		}
 		return syscall.EPERM
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
 	r := c.run(ctx)
 	if r.Ending != Survived || string(r.Stdout.Kept) != "hi\n" || r.Pid != leader {

@@ -27,9 +27,10 @@ var errNoRunner = errors.New("runners end without having begun it: see runner.lo
 const (
 	spares        = 32 // files that are kept to be used again
 	spareSize     = 64 << 10
-	handOvers     = 3 // runners that may be given a run which none of them begins
-	watchPoll     = 20 * time.Millisecond
-	closePatience = 2 * time.Second // for a runner with nothing to do to end
+	handOvers     = 3                     // runners that may be given a run which none of them begins
+	watchPoll     = 10 * time.Millisecond // between the first looks at another life's runner
+	watchSlow     = time.Second           // and between the later ones, at most
+	closePatience = 2 * time.Second       // for a runner with nothing to do to end
 )
 
 // Runs are the commands of a node that outlive it. Open it, and Close it at the
@@ -249,14 +250,12 @@ func (r *Runs) abandoned(id uuid.UUID, t trace) error {
 
 // watch waits until the runner who has run id is gone, or has left its end.
 func (r *Runs) watch(ctx context.Context, id uuid.UUID, who string) error {
-	poll := time.NewTicker(watchPoll)
-	defer poll.Stop()
-	for {
+	for pause := watchPoll; ; pause = min(pause+pause/4, watchSlow) {
 		if _, err := os.Stat(r.path(id, taken+who)); err != nil || !alive(who) {
 			return nil
 		}
 		select {
-		case <-poll.C:
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

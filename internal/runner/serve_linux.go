@@ -133,9 +133,9 @@ func (s *server) exec(ctx context.Context, f *os.File, t *trace) Result {
 	spec := t.head.spec()
 	ctx, cancel := context.WithTimeout(ctx, spec.Limit)
 	defer cancel()
-	c := command{Spec: spec, group: s.groups.take(), signal: signalGroup}
-	group := c.group
-	defer func() { s.groups.give(group) }()
+	c, group := newCommand(spec), s.groups.take()
+	c.group = group
+	defer s.groups.give(group)
 	c.failed = func(error) { s.groups.disable() }
 	c.began = func(pid int) {
 		became := child{Pid: pid}
