@@ -74,7 +74,7 @@ func TestLastingRun(t *testing.T) {
 		ms := r.submit(job, nil, "a", "b")
 		r.receive(job, idle())
 		o := &outliving{db: r.ship1, ends: map[string]ack.Outcome{"a": ack.Done, "b": ack.Failed}}
-		if err := r.worker(o.method(), t.Context()).Run(t.Context()); err != nil {
+		if err := r.worker(t.Context(), o.method()).Run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		o.want(t, "prepare a delivered", "handle a started", "forget a ended", "prepare b delivered", "handle b started", "forget b ended")
@@ -94,7 +94,7 @@ func TestLastingRunIsTakenUp(t *testing.T) {
 				o := &outliving{db: r.ship1, ends: map[string]ack.Outcome{"next": ack.Done}}
 				m := o.method()
 				m.Concurrent = concurrent
-				stop := runs(t, r.worker(m, context.Background()).Run)
+				stop := runs(t, r.worker(context.Background(), m).Run)
 				time.Sleep(time.Second)
 				began := time.Now()
 				if err := stop(); err != nil || time.Since(began) > 0 {
@@ -106,7 +106,7 @@ func TestLastingRunIsTakenUp(t *testing.T) {
 				ms = append(ms, r.submit(job, nil, "next")...)
 				r.receive(job, idle())
 				o.ends["long"] = ack.Done
-				if err := r.worker(m, t.Context()).Run(t.Context()); err != nil {
+				if err := r.worker(t.Context(), m).Run(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 				if concurrent == 1 {
@@ -141,7 +141,7 @@ func TestLastingRunIsLost(t *testing.T) {
 				m := r.submit(job, func(m *message.Message) { m.OnUnknown = x.rerun }, "x")[0]
 				r.receive(job, idle())
 				o := &outliving{db: r.ship1, ends: map[string]ack.Outcome{"x": ack.Unknown}}
-				w := r.worker(o.method(), t.Context())
+				w := r.worker(t.Context(), o.method())
 				var told []process.Trouble
 				w.Trouble = func(x process.Trouble) { told = append(told, x) }
 				if err := w.Run(t.Context()); err != nil {
@@ -163,7 +163,7 @@ func TestLastingRunCannotBePrepared(t *testing.T) {
 		m := r.submit(job, nil, "x")[0]
 		r.receive(job, idle())
 		o := &outliving{db: r.ship1, refuses: errors.New("no room")}
-		if err := r.worker(o.method(), t.Context()).Run(t.Context()); err != nil {
+		if err := r.worker(t.Context(), o.method()).Run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		o.want(t, "prepare x delivered")
@@ -179,7 +179,7 @@ func TestLastingRunIsTakenBack(t *testing.T) {
 		m := r.submit(job, nil, "x")[0]
 		r.receive(job, idle())
 		o := &outliving{db: r.ship1}
-		w := r.worker(o.method(), t.Context())
+		w := r.worker(t.Context(), o.method())
 		w.Method.Lasting = &takesBack{o, func() {
 			got, err := r.ship1.Receive(store.Batch{Subject: job, From: "central", For: r.ship1.ID(), Epoch: r.central.Epoch(), Items: []store.Item{void(t, m)}})
 			if err != nil || got.Replies[0].Acks[0].Verdict != ack.Voided {

@@ -12,15 +12,15 @@ import (
 	"github.com/steward-bus/steward/internal/runner"
 )
 
-// nodeVerb makes the tests' program a node that attaches to a run and is killed.
+// nodeVerb makes the tests' program a node that attaches to runs and is killed.
 const nodeVerb = "node"
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == runner.Verb {
 		os.Exit(runner.Main(os.Args[2:]))
 	}
-	if len(os.Args) == 4 && os.Args[1] == nodeVerb {
-		node(os.Args[2], uuid.MustParse(os.Args[3]))
+	if len(os.Args) > 3 && os.Args[1] == nodeVerb {
+		node(os.Args[2], os.Args[3:])
 	}
 	if os.Getenv("GORACE") == "" { // else each process that ends takes a second for it under the race detector
 		_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
@@ -28,13 +28,18 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-func node(dir string, id uuid.UUID) {
+func node(dir string, ids []string) {
 	runs, err := open(dir)
-	if err == nil {
-		_, err = runs.Attach(background, id)
+	if err != nil {
+		panic(err)
 	}
-	fmt.Fprintln(os.Stderr, "the node was not killed:", err)
-	os.Exit(1)
+	for _, id := range ids {
+		go func() {
+			r, err := runs.Attach(background, uuid.MustParse(id))
+			panic(fmt.Sprintf("the node was not killed: %+v, %v", r, err))
+		}()
+	}
+	select {}
 }
 
 func open(dir string) (*runner.Runs, error) {
