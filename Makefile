@@ -19,9 +19,9 @@ test:
 	$(GO) vet ./...
 	$(GO) test -race ./...
 
-# Prints a table and writes bench.json.
+# Prints a table and writes bench.json. BENCH holds flags, such as -rounds 1 -d 1s -only 1024.
 bench:
-	$(GO) run ./internal/bench
+	$(GO) run ./internal/bench $(BENCH)
 
 lint:
 	$(GO) run $(GOLANGCI) run

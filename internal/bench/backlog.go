@@ -103,9 +103,10 @@ func processes(dir, filled string) (list []figure, err error) {
 		if err = errors.Join(err, n.stop()); err != nil {
 			return nil, err
 		}
-		list = append(list, figure{x.name, "MB", mb, mb, mb})
+		list = append(list, figure{Name: x.name, Unit: "MB", Median: mb, Min: mb, Max: mb})
 		s := n.ready.Seconds() * 1000
-		list = append(list, figure{strings.Replace(x.name, ", "+strings.TrimPrefix(x.field, "Vm"), ", ready after", 1), "ms", s, s, s})
+		name := strings.Replace(x.name, ", "+strings.TrimPrefix(x.field, "Vm"), ", ready after", 1)
+		list = append(list, figure{Name: name, Unit: "ms", Median: s, Min: s, Max: s})
 	}
 	return list, nil
 }
