@@ -146,11 +146,11 @@ func TestRules(t *testing.T) {
 	for _, x := range mutants {
 		t.Run(x.without.String(), func(t *testing.T) {
 			x.in.Without = x.without
-			if r := x.in.Explore(100_000); r.Violation != x.breaks {
+			if r := x.in.Explore(30_000); r.Violation != x.breaks {
 				t.Errorf("after %d states: %q, want %q", r.States, r.Violation, x.breaks)
 			}
 			x.in.Without = 0
-			if r := x.in.Explore(100_000); r.Violation != "" {
+			if r := x.in.Explore(30_000); r.Violation != "" {
 				t.Errorf("with all rules: %s", r)
 			}
 		})
