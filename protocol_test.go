@@ -2,6 +2,8 @@ package steward_test
 
 import (
 	"context"
+	"errors"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -328,34 +330,56 @@ func TestReceiverJournalRestored(t *testing.T) {
 	})
 }
 
-// A backup is another file: what waited in it may have run since, and does not run.
+// What waited in a backup may have run since, and does not run, also if the backup
+// is written into the same file.
 func TestReceiverJournalFromBackup(t *testing.T) {
-	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
-		central, ship := c.Start("central"), c.Start("ship1")
-		first := central.Submit(stewardtest.Command("ship1", "0", "1m"))
-		second := central.Submit(stewardtest.Command("ship1", "1"))
-		time.Sleep(time.Second)
-		synctest.Wait()
-		backup := c.Journal("ship1")
-		want(t, central, ack.Done, first, second)
-		ship.Stop()
-		c.ReplaceJournal("ship1", backup)
-		for range 2 { // a crash before the first opening gets to what waits
-			db, err := store.Open(filepath.Join(c.Dir("ship1"), "journal.db"), store.Options{Node: "ship1"})
-			if err == nil {
-				err = db.Close()
-			}
+	for name, put := range map[string]func(c *stewardtest.Cluster, backup []byte) error{
+		"another file": func(c *stewardtest.Cluster, backup []byte) error {
+			c.ReplaceJournal("ship1", backup)
+			return nil
+		},
+		"the same file": func(c *stewardtest.Cluster, backup []byte) error {
+			path := filepath.Join(c.Dir("ship1"), "journal.db")
+			db, err := store.Open(path, store.Options{Node: "ship1"}) // it was opened since
 			if err != nil {
-				t.Fatal(err)
+				return err
 			}
+			return errors.Join(db.Close(), os.WriteFile(path, backup, 0o600))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, c *stewardtest.Cluster) { backupOfReceiver(t, c, put) })
+		})
+	}
+}
+
+func backupOfReceiver(t *testing.T, c *stewardtest.Cluster, put func(*stewardtest.Cluster, []byte) error) {
+	central, ship := c.Start("central"), c.Start("ship1")
+	first := central.Submit(stewardtest.Command("ship1", "0", "1m"))
+	second := central.Submit(stewardtest.Command("ship1", "1"))
+	time.Sleep(time.Second)
+	synctest.Wait()
+	backup := c.Journal("ship1")
+	want(t, central, ack.Done, first, second)
+	ship.Stop()
+	if err := put(c, backup); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // a crash before the first opening gets to what waits
+		db, err := store.Open(filepath.Join(c.Dir("ship1"), "journal.db"), store.Options{Node: "ship1"})
+		if err == nil {
+			err = db.Close()
 		}
-		c.Start("ship1")
-		time.Sleep(time.Minute) // its hello says that the journal is another
-		want(t, central, ack.Done, central.Submit(stewardtest.Command("ship1", "2")))
-		time.Sleep(time.Hour)
-		want(t, central, ack.Done, first, second)
-		wantRuns(t, c, "0", "1", "2")
-	})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Start("ship1")
+	time.Sleep(time.Minute) // its hello says that the journal is another
+	want(t, central, ack.Done, central.Submit(stewardtest.Command("ship1", "2")))
+	time.Sleep(time.Hour)
+	want(t, central, ack.Done, first, second)
+	wantRuns(t, c, "0", "1", "2")
 }
 
 // lasting is a method whose runs outlive their node, and leave nothing behind.

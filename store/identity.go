@@ -22,7 +22,7 @@ func (db *DB) identify(tx *bolt.Tx) error {
 		return unseal(bucketMeta, key, v)
 	}
 	values := map[string][]byte{}
-	for _, key := range [][]byte{keySchema, keyNode, keyID, keyEpoch, keyHome} {
+	for _, key := range [][]byte{keySchema, keyNode, keyID, keyEpoch, keyHome, keyOpening} {
 		v, err := get(key)
 		if err != nil {
 			return err
@@ -43,7 +43,8 @@ func (db *DB) identify(tx *bolt.Tx) error {
 		return fmt.Errorf("%w: it is %q's, this node is %q: give each node its own data folder", ErrForeign, v, db.opts.Node)
 	}
 	db.opts.Node = cmp.Or(db.opts.Node, string(values["node"]))
-	db.copy = values["home"] != nil && !bytes.Equal(values["home"], home)
+	note := opening{db.path + ".opening"}
+	db.copy = values["home"] != nil && !bytes.Equal(values["home"], home) || !note.knows(values["opening"])
 	if copy(db.id[:], values["id"]); db.id == uuid.Nil || db.copy {
 		db.id = uuid.New()
 	}
@@ -52,13 +53,16 @@ func (db *DB) identify(tx *bolt.Tx) error {
 	if db.epoch = uuid.Must(uuid.NewV7()); bytes.Compare(db.epoch[:], last[:]) <= 0 {
 		db.epoch = next(last)
 	}
-	db.first = db.epoch
+	db.first, db.opening = db.epoch, uuid.New()
+	if err := note.begin(db.opening, values["opening"]); err != nil {
+		return err
+	}
 	if db.copy {
 		if err := suspect(tx); err != nil {
 			return err
 		}
 	}
-	for _, kv := range [][2][]byte{{keySchema, {schema}}, {keyNode, []byte(db.opts.Node)}, {keyID, db.id[:]}, {keyEpoch, db.epoch[:]}, {keyHome, home}} {
+	for _, kv := range [][2][]byte{{keySchema, {schema}}, {keyNode, []byte(db.opts.Node)}, {keyID, db.id[:]}, {keyEpoch, db.epoch[:]}, {keyHome, home}, {keyOpening, db.opening[:]}} {
 		if err := meta.Put(kv[0], seal(kv[0], kv[1])); err != nil {
 			return err
 		}

@@ -129,11 +129,12 @@ func syncDir(dir string) error {
 
 // Names in bucketMeta.
 var (
-	keySchema = []byte("schema")
-	keyNode   = []byte("node")
-	keyID     = []byte("id")
-	keyEpoch  = []byte("epoch")
-	keyHome   = []byte("home") // device and inode that the journal was made in
+	keySchema  = []byte("schema")
+	keyNode    = []byte("node")
+	keyID      = []byte("id")
+	keyEpoch   = []byte("epoch")
+	keyHome    = []byte("home")    // device and inode that the journal was made in
+	keyOpening = []byte("opening") // id of the last opening
 )
 
 // load settles who this journal is and counts what waits in it.
@@ -149,6 +150,7 @@ func (db *DB) load() error {
 	if err != nil {
 		return err
 	}
+	opening{db.path + ".opening"}.done(db.opening)
 	return db.bolt.View(func(tx *bolt.Tx) error {
 		if err := db.countOutbox(tx); err != nil {
 			return err

@@ -1,11 +1,14 @@
 package store_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/google/uuid"
 
 	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/store"
@@ -50,4 +53,56 @@ func TestAcceptedSurvivesReopeningAndOthersAreRefused(t *testing.T) {
 			_ = db.Close()
 		}
 	}
+}
+
+// A backup that is written over the journal has its file, and is told by the note
+// of its last opening. A crash in the middle of an opening does not look like one.
+func TestBackupInTheSameFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal.db")
+	note := path + ".opening"
+	read := func(path string) []byte {
+		t.Helper()
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	write := func(path string, b []byte) {
+		t.Helper()
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var id uuid.UUID
+	reopen := func(what string, copied bool) (journal, said []byte) {
+		t.Helper()
+		db := openJournal(t, path, store.Options{})
+		if same := db.ID() == id; id != uuid.Nil && same == copied || db.Copied() != copied {
+			t.Errorf("%s: journal %s was %s; copied %t", what, db.ID(), id, db.Copied())
+		}
+		id = db.ID()
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return read(path), read(note)
+	}
+	backup, _ := reopen("new", false)
+	reopen("again", false)
+	write(path, backup)
+	reopen("a backup", true)
+	before, said := reopen("the same again", false)
+	after, says := reopen("and again", false)
+
+	between := append(bytes.SplitAfter(says, []byte("\n"))[0], bytes.SplitAfter(said, []byte("\n"))[0]...)
+	for what, journal := range map[string][]byte{"a crash before the commit": before, "a crash after the commit": after} {
+		write(path, journal)
+		write(note, between)
+		reopen(what, false)
+	}
+	write(path, before)
+	if err := os.Remove(note); err != nil {
+		t.Fatal(err)
+	}
+	reopen("a snapshot of the machine", false)
 }

@@ -77,15 +77,16 @@ func (c Change) Record(m *message.Message) Record {
 
 // DB is an open journal.
 type DB struct {
-	opts  Options
-	bolt  *bolt.DB
-	path  string
-	w     *writer
-	id    uuid.UUID // identity of the journal; written under mu, on the writer's goroutine
-	epoch uuid.UUID // of this opening; written like id
-	first uuid.UUID // that it began with
-	copy  bool      // this opening found itself to be a copy
-	space diskSpace
+	opts    Options
+	bolt    *bolt.DB
+	path    string
+	w       *writer
+	id      uuid.UUID // identity of the journal; written under mu, on the writer's goroutine
+	epoch   uuid.UUID // of this opening; written like id
+	first   uuid.UUID // that it began with
+	opening uuid.UUID // this one's id, see opening
+	copy    bool      // this opening found itself to be a copy
+	space   diskSpace
 
 	mu       sync.Mutex
 	out      map[string]*outStat

@@ -232,7 +232,7 @@ func (c *Cluster) Journal(name string) []byte {
 }
 
 // SetJournal puts an older journal of the stopped node name back in place, in
-// the same file; nil loses it.
+// the same file, and nothing tells, as with a snapshot of the machine; nil loses it.
 func (c *Cluster) SetJournal(name string, journal []byte) {
 	c.t.Helper()
 	path := filepath.Join(c.Dir(name), "journal.db")
@@ -241,6 +241,9 @@ func (c *Cluster) SetJournal(name string, journal []byte) {
 		err = os.Remove(path)
 	} else {
 		err = errors.Join(os.Truncate(path, 0), os.WriteFile(path, journal, 0o600))
+	}
+	if e := os.Remove(path + ".opening"); !errors.Is(e, os.ErrNotExist) {
+		err = errors.Join(err, e)
 	}
 	if err != nil {
 		c.t.Fatal(err)
