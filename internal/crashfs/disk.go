@@ -19,7 +19,7 @@ type Mode string
 const (
 	Lost   Mode = "lost"   // nothing that was not synced; any fsync keeps all names, as ext4's journal does
 	Torn   Mode = "torn"   // of what was not synced any pages, and all names or none
-	Strict Mode = "strict" // names only by an fsync of their folder, which is all that POSIX promises
+	Strict Mode = "strict" // names only by an fsync of their folder, which is all that POSIX promises; but a rename is one step
 )
 
 // Fault is what the disk says to who writes; zero is a good disk.
@@ -43,6 +43,7 @@ type Disk struct {
 	last   uint64 // inode number
 	fault  Fault
 	syncs  int
+	moves  [][2]uint64 // folders between which something was renamed, and that is not durable yet
 }
 
 type power int
@@ -121,6 +122,7 @@ func (d *Disk) Off(rng *rand.Rand) {
 		f.safe = maps.Clone(f.names)
 	}
 	d.life++
+	d.moves = nil
 	d.mu.Unlock()
 	d.turn(off)
 }
@@ -218,7 +220,21 @@ func (d *Disk) sync(f *file) syscall.Errno {
 			g.safe = maps.Clone(g.names)
 		}
 	} else if f.dir() {
-		f.safe = maps.Clone(f.names)
+		d.keepNames(f.ino)
 	}
 	return 0
+}
+
+// keepNames makes the names in a folder durable, and those in the folders that
+// something was renamed from or to: no file is in none of them.
+func (d *Disk) keepNames(ino uint64) {
+	d.files[ino].safe = maps.Clone(d.files[ino].names)
+	for i, m := range d.moves {
+		if m[0] == ino || m[1] == ino {
+			d.moves = slices.Delete(d.moves, i, i+1)
+			d.keepNames(m[0])
+			d.keepNames(m[1])
+			return
+		}
+	}
 }

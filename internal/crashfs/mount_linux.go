@@ -193,6 +193,9 @@ func (k *kernel) Rename(_ <-chan struct{}, in *fuse.RenameIn, from, to string) f
 	case in.Flags&exchange == 0 && other != nil && len(other.names) > 0:
 		return fuse.Status(syscall.ENOTEMPTY)
 	}
+	if dir != target {
+		k.d.moves = append(k.d.moves, [2]uint64{dir.ino, target.ino})
+	}
 	delete(dir.names, from)
 	target.names[to] = f.ino
 	if in.Flags&exchange != 0 {

@@ -26,6 +26,7 @@ import (
 // that a bug could have spoiled together with the truth, but for what steward
 // itself says in the end, which is what is judged.
 type evidence struct {
+	limits
 	plan     Plan
 	receipts []*receipt
 	events   []event
@@ -73,9 +74,17 @@ func (r *round) observe(ctx context.Context) {
 // drain waits until nothing is under way anywhere, or the time for that is up. It
 // returns what it waited for last.
 func (r *round) drain(ctx context.Context) (last string) {
-	ctx, cancel := context.WithTimeout(ctx, drainLimit)
+	ctx, cancel := context.WithTimeout(ctx, r.patience)
 	defer cancel()
-	for calm := 0; calm < 2 && sleep(ctx, 50*time.Millisecond); {
+	dead := func() bool {
+		for _, n := range r.nodes {
+			if n.dead() {
+				return true
+			}
+		}
+		return false
+	}
+	for calm := 0; calm < 2 && !dead() && sleep(ctx, 50*time.Millisecond); {
 		calm++
 		if list := r.busy(ctx); len(list) > 0 {
 			calm, last = 0, strings.Join(list, "; ")
@@ -125,6 +134,8 @@ func (r *round) untaken() (list []string) {
 
 // collect reads what the fleet says now.
 func (r *round) collect(ctx context.Context) (ev evidence, err error) {
+	ctx, cancel := context.WithTimeout(ctx, r.patience)
+	defer cancel()
 	ev = evidence{
 		plan: r.plan, late: r.busy(ctx), left: r.untaken(), finals: r.finals, received: map[string]map[string]store.Record{},
 		effects: map[string][]effectLine{}, lines: map[string]map[subject.Kind][]string{},
@@ -228,7 +239,9 @@ func (r *round) shutdown(ctx context.Context, ev *evidence) error {
 	n.end(faultTerm, syscall.SIGTERM, next{})
 	for n.starts() == before && sleep(ctx, 10*time.Millisecond) {
 	}
-	c, err := n.client(ctx)
+	answers, cancel := context.WithTimeout(ctx, r.patience)
+	defer cancel()
+	c, err := n.client(answers)
 	if err != nil {
 		return err
 	}

@@ -81,7 +81,7 @@ func (j *judgement) breach(key, id, format string, args ...any) {
 
 func (j *judgement) nothingLost() {
 	for _, what := range j.late {
-		j.breach("", "", "not quiet %s after the faults: %s", drainLimit, what)
+		j.breach("", "", "not quiet in time after the faults: %s", what)
 	}
 	bad := 0
 	for _, r := range j.receipts {
@@ -264,11 +264,8 @@ func orZero(p *int) *int {
 	return p
 }
 
-// Limits of I10: what is through in time, after central's last trouble.
-const (
-	soon  = 2 * time.Second
-	after = 3 * time.Second
-)
+// after is how long a trouble of central may be felt.
+const after = 3 * time.Second
 
 // undelayed: what waits for nothing and went to a node that nothing befell, while
 // nothing befell central either, was through soon, whatever befell others.
@@ -281,7 +278,7 @@ func (j *judgement) undelayed() {
 			name := strings.TrimPrefix(e.Node, "link:")
 			return name == m.ToNode || (name == central || name == hub) && e.At.After(m.AcceptedAt.Add(-after)) && e.At.Before(m.EndedAt)
 		})
-		if took := m.EndedAt.Sub(m.AcceptedAt); !hit && took > soon {
+		if took := m.EndedAt.Sub(m.AcceptedAt); !hit && took > j.soon {
 			j.breach(m.Labels["key"], m.ID, "took %s, and nothing had befallen central or %s", took.Round(time.Millisecond), m.ToNode)
 		}
 	}

@@ -46,7 +46,7 @@ var errViolated = errors.New("invariants were violated")
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	c := campaign{out: out}
-	var faults string
+	var faults, planted string
 	f := flag.NewFlagSet("torture", flag.ContinueOnError)
 	f.IntVar(&c.rounds, "rounds", 20, "how many")
 	f.IntVar(&c.first, "first", 1, "number of the first")
@@ -54,10 +54,14 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	f.StringVar(&faults, "faults", strings.Join(allFaults, ","), "classes of faults")
 	f.DurationVar(&c.duration, "duration", 0, "begin no round after this time; 0: play all")
 	f.DurationVar(&c.length, "length", 3*time.Second, "how long things go wrong in a round")
-	f.DurationVar(&c.pace, "pace", 750*time.Millisecond, "mean pause between two troubles of a process")
+	f.DurationVar(&c.patience, "patience", 2*time.Minute, "how long a fleet may take to come to rest after the faults")
+	f.DurationVar(&c.ready, "ready", 10*time.Second, "how long a node may take to answer after its start")
+	f.DurationVar(&c.soon, "soon", 2*time.Second, "how long a message may take that nothing delays")
+	f.DurationVar(&c.pace, "pace", defaultPace, "mean pause between two troubles of a process")
 	f.IntVar(&c.orders, "messages", 100, "in a round")
 	f.StringVar(&c.results, "results", "torture.jsonl", "file that each round adds a line to")
 	f.StringVar(&c.dir, "dir", "", "folder for the fleets; a temporary one if empty")
+	f.StringVar(&planted, "planted", "", "instead: play a steward with each of these bugs planted, or all, until one is caught, for at most -rounds")
 	f.BoolVar(&c.keep, "keep", false, "keep the folder of a round with violations")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -72,8 +76,21 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			return fmt.Errorf("-faults: %q is none of %s", name, strings.Join(allFaults, ", "))
 		}
 	}
-	return c.run(ctx)
+	dir, err := os.MkdirTemp(c.dir, "torture-")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		_ = os.Remove(dir) // only if nothing was to be kept
+	}()
+	fmt.Fprintf(c.out, "seed %d, faults %s\n", c.seed, strings.Join(c.faults, ","))
+	if planted != "" {
+		return c.plant(ctx, planted, dir)
+	}
+	return c.run(ctx, dir)
 }
+
+const defaultPace = 750 * time.Millisecond
 
 // campaign is a number of rounds, and what came of them.
 type campaign struct {
@@ -85,17 +102,11 @@ type campaign struct {
 	results  string
 	dir      string
 	keep     bool
-	out      io.Writer
+	limits
+	out io.Writer
 }
 
-func (c *campaign) run(ctx context.Context) error {
-	dir, err := os.MkdirTemp(c.dir, "torture-")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		_ = os.Remove(dir) // only if nothing was to be kept
-	}()
+func (c *campaign) run(ctx context.Context, dir string) error {
 	bin := filepath.Join(dir, "steward")
 	defer os.Remove(bin)
 	if err := build(ctx, bin); err != nil {
@@ -106,7 +117,6 @@ func (c *campaign) run(ctx context.Context) error {
 		return err
 	}
 	defer lines.Close()
-	fmt.Fprintf(c.out, "seed %d, faults %s\n", c.seed, strings.Join(c.faults, ","))
 	var all []result
 	for began, k := time.Now(), c.first; k < c.first+c.rounds && ctx.Err() == nil && (c.duration == 0 || time.Since(began) < c.duration); k++ {
 		res, err := c.round(ctx, filepath.Join(dir, fmt.Sprint("round-", k)), bin, k)
@@ -143,7 +153,7 @@ func (c *campaign) round(ctx context.Context, dir, bin string, number int) (resu
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return result{}, err
 	}
-	r := &round{plan: newPlan(c.seed, number, c.options), dir: dir, bin: bin, exe: exe, keep: c.keep}
+	r := &round{plan: newPlan(c.seed, number, c.options), dir: dir, bin: bin, exe: exe, keep: c.keep, limits: c.limits}
 	res, err := r.run(ctx)
 	if err != nil {
 		return res, err

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -17,20 +18,20 @@ import (
 
 // Times that a node must keep.
 const (
-	readyLimit = 10 * time.Second // from its start until it answers
-	stopGrace  = 2 * time.Second  // what it is configured to leave to running commands
-	stopLimit  = stopGrace + 8*time.Second
+	stopGrace = 2 * time.Second // what it is configured to leave to running commands
+	stopLimit = stopGrace + 8*time.Second
 )
 
 // node is a steward process that is started again whenever it ends.
 type node struct {
-	name string
-	dir  string // data folder
-	bin  string
-	args []string
-	log  string      // file
-	out  func(event) // what happened to it
-	seen func(violation)
+	name  string
+	dir   string // data folder
+	bin   string
+	args  []string
+	log   string      // file
+	out   func(event) // what happened to it
+	seen  func(violation)
+	limit time.Duration // from its start until it answers
 	machine
 
 	mu      sync.Mutex
@@ -38,6 +39,7 @@ type node struct {
 	why     string      // how we ended it: "" if we did not
 	then    next
 	count   int  // of starts
+	failed  int  // ends that nobody wanted, in a row and before it answered
 	ready   bool // the process has answered
 	ill     bool // its disk fails
 	healed  time.Time
@@ -88,7 +90,7 @@ func (n *node) run(ctx context.Context) error {
 			return nil
 		}
 		n.judgeEnd(err, why, then)
-		if n.isRetired() {
+		if n.isRetired() || n.dead() {
 			return nil
 		}
 		then = n.takeNext()
@@ -143,7 +145,7 @@ func (n *node) awaitReady(ctx context.Context) {
 			n.mu.Unlock()
 			return
 		}
-		if took := time.Since(began); took > readyLimit && !late && !n.wasStopped(began) && !n.sick(began) {
+		if took := time.Since(began); took > n.limit && !late && !n.wasStopped(began) && !n.sick(began) {
 			late = true
 			n.seen(violation{Invariant: "I9", Node: n.name, What: fmt.Sprintf("not ready %s after its start", took.Round(time.Second))})
 		}
@@ -207,8 +209,14 @@ func (n *node) judgeEnd(err error, why string, began next) {
 		n.out(event{n.name, "ended by its disk", now})
 		n.restartLater(restart)
 	default:
+		n.mu.Lock()
+		if n.failed++; n.ready {
+			n.failed = 1
+		}
+		n.mu.Unlock()
 		n.out(event{n.name, "ended", now})
-		n.seen(violation{Invariant: "I9", Node: n.name, What: fmt.Sprintf("ended by itself: %v", err)})
+		n.restartLater(restart)
+		n.seen(violation{Invariant: "I9", Node: n.name, What: fmt.Sprintf("ended by itself: %v: %s", err, n.tail())})
 	}
 }
 
@@ -268,6 +276,16 @@ func (n *node) wasReady() bool {
 	return n.ready
 }
 
+// patience is how often a node may end by itself before it has answered.
+const patience = 5
+
+// dead reports whether nothing will bring the node to answer again, and counts.
+func (n *node) dead() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.failed >= patience
+}
+
 func (n *node) isRetired() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -308,6 +326,9 @@ func (n *node) freeze(ctx context.Context, hold time.Duration) {
 	_ = p.Signal(syscall.SIGCONT) // it may have been killed
 }
 
+// errDead says that a node does not answer any more, which is a violation too.
+var errDead = errors.New("a node does not answer")
+
 // client reaches the node, as soon as it answers.
 func (n *node) client(ctx context.Context) (*api.Client, error) {
 	for {
@@ -318,21 +339,20 @@ func (n *node) client(ctx context.Context) (*api.Client, error) {
 			}
 			c.Close()
 		}
-		select {
-		case <-time.After(20 * time.Millisecond):
-		case <-ctx.Done():
-			return nil, fmt.Errorf("%s does not answer: %w", n.name, err)
+		if !sleep(ctx, 20*time.Millisecond) || n.dead() {
+			return nil, fmt.Errorf("%w: %s: %w", errDead, n.name, err)
 		}
 	}
 }
 
-// tail is the end of the node's log, for who looks into a violation.
+// tail is the last line of the node's log, for who looks into a violation.
 func (n *node) tail() string {
 	b, err := os.ReadFile(n.log)
 	if err != nil {
 		return ""
 	}
-	return string(b[max(0, len(b)-2000):])
+	lines := strings.Split(strings.TrimSpace(string(b[max(0, len(b)-2000):])), "\n")
+	return lines[len(lines)-1]
 }
 
 func effectsOf(dir, node string) string { return filepath.Join(dir, "effects-"+node) }

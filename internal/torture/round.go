@@ -18,10 +18,6 @@ import (
 	"github.com/steward-bus/steward/store"
 )
 
-// drainLimit is how long a fleet may take to bring all to its end after the
-// faults have stopped.
-const drainLimit = 2 * time.Minute
-
 // round is a fleet, its work and its troubles.
 type round struct {
 	plan Plan
@@ -29,6 +25,7 @@ type round struct {
 	bin  string // steward
 	exe  string // ourselves, for the effects
 	keep bool   // what a disk held when something was violated
+	limits
 
 	nodes  map[string]*node
 	links  map[string]*proxy
@@ -40,6 +37,13 @@ type round struct {
 	violations []violation
 	receipts   []*receipt
 	finals     map[string]store.Record // outcomes as they were first seen, by id
+}
+
+// limits are the times that a fleet must keep.
+type limits struct {
+	patience time.Duration // until all is quiet after the faults
+	ready    time.Duration // from the start of a node until it answers
+	soon     time.Duration // for what nothing delays
 }
 
 // result is a round as it is written to the file of results.
@@ -71,7 +75,8 @@ func (r *round) run(ctx context.Context) (res result, err error) {
 			n.takeBack()
 		}
 	}()
-	ctx, cancel := context.WithCancel(ctx)
+	outer := ctx
+	ctx, cancel := context.WithCancel(outer)
 	var wait sync.WaitGroup
 	defer wait.Wait()
 	defer cancel()
@@ -112,11 +117,17 @@ func (r *round) run(ctx context.Context) (res result, err error) {
 		return res, err
 	default:
 	}
-	if err != nil {
-		return res, err
-	}
 	cancel()
 	wait.Wait()
+	if outer.Err() != nil {
+		return res, outer.Err()
+	}
+	if errors.Is(err, errDead) {
+		r.violation(violation{Invariant: "I9", What: err.Error()})
+		ev = evidence{}
+	} else if err != nil {
+		return res, err
+	}
 	res = r.result(ev, began, drained)
 	res.Last = last
 	return res, nil
@@ -127,7 +138,11 @@ func (r *round) result(ev evidence, began time.Time, drained time.Duration) resu
 		Seed: r.plan.Seed, Round: r.plan.Round, Hub: r.plan.Hub, Disk: r.plan.Disk, Outcomes: map[string]int{}, Faults: map[string]int{},
 		Messages: len(ev.sent), Drain: drained.Seconds(),
 	}
-	res.Violations = append(r.violations, judge(&ev)...)
+	res.Violations = r.violations
+	if ev.sent != nil {
+		ev.limits = r.limits
+		res.Violations = append(res.Violations, judge(&ev)...)
+	}
 	for _, m := range ev.sent {
 		res.Outcomes[string(m.Outcome)]++
 	}
@@ -150,7 +165,7 @@ func (r *round) build(ctx context.Context) error {
 	add := func(name string, args ...string) {
 		r.nodes[name] = &node{
 			name: name, dir: filepath.Join(r.dir, name), bin: r.bin, args: args, log: filepath.Join(r.dir, name+".log"),
-			out: r.event, seen: r.violation,
+			out: r.event, seen: r.violation, limit: r.ready,
 		}
 	}
 	join := func(name string) error {

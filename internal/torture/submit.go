@@ -25,7 +25,7 @@ type receipt struct {
 
 // submit hands over the orders of a lane, one after the other.
 func (r *round) submit(ctx context.Context, lane int) {
-	var halves []byte // the rest of an order that was only begun
+
 	for _, o := range r.plan.Orders {
 		if o.Lane != lane {
 			continue
@@ -43,10 +43,14 @@ func (r *round) submit(ctx context.Context, lane int) {
 		case byInMsg:
 			rc.take(appendTo(filepath.Join(r.nodes[central].dir, "inmsg.txt"), doc))
 		case byHalves:
-			halves = doc[len(doc)/2:]
+			halves := doc[len(doc)/2:]
+			began := time.Now()
 			err := appendTo(filepath.Join(r.nodes[central].dir, "inmsg.txt"), doc[:len(doc)/2])
 			if err == nil && sleep(ctx, 30*time.Millisecond) {
 				err = appendTo(filepath.Join(r.nodes[central].dir, "inmsg.txt"), halves)
+			}
+			if err == nil && time.Since(began) > patientWriter {
+				err = errSlow
 			}
 			rc.take(err)
 		}
@@ -56,6 +60,12 @@ func (r *round) submit(ctx context.Context, lane int) {
 		r.mu.Unlock()
 	}
 }
+
+// patientWriter is how long the half of a message may surely wait for the other
+// half; this machine may be busy.
+const patientWriter = 5 * time.Second
+
+var errSlow = errors.New("the second half came too late")
 
 // take notes how handing over a file went.
 func (rc *receipt) take(err error) { rc.handed, rc.doubt = err == nil, err != nil }

@@ -44,7 +44,7 @@ func TestCampaign(t *testing.T) {
 	} else {
 		t.Logf("no losses of power: %v", err)
 	}
-	c := campaign{out: t.Output(), seed: *seed, options: options{
+	c := campaign{out: t.Output(), seed: *seed, limits: limits{patience: 2 * time.Minute, ready: time.Minute, soon: time.Minute}, options: options{
 		faults: faults, length: 3 * time.Second, pace: 80 * time.Millisecond, orders: 80,
 	}}
 	var all []result
@@ -71,6 +71,20 @@ func TestPlansRepeat(t *testing.T) {
 	}
 	if fmt.Sprint(a.Troubles) == fmt.Sprint(c.Troubles) || fmt.Sprint(a.Orders) == fmt.Sprint(c.Orders) {
 		t.Error("two rounds of a seed are the same")
+	}
+}
+
+// TestBugsCanBePlanted: the text that each of them changes is there, once.
+func TestBugsCanBePlanted(t *testing.T) {
+	names := map[string]bool{}
+	for _, b := range bugs() {
+		if _, err := b.overlay(t.TempDir(), filepath.Join("..", "..")); err != nil {
+			t.Error(err)
+		}
+		names[b.name] = true
+	}
+	if len(names) < 15 || len(names) != len(bugs()) {
+		t.Errorf("%d bugs", len(names))
 	}
 }
 

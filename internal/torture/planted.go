@@ -1,0 +1,150 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// catch is how a bug was caught, or not.
+type catch struct {
+	bug        bug
+	rounds     int
+	violations map[string]int // by invariant
+	took       time.Duration
+	skipped    string // why it could not be played
+}
+
+// overlay writes the files of b's form of the source below dir, and the list of
+// them that the go command takes.
+func (b bug) overlay(dir, module string) (list string, err error) {
+	files := map[string][]byte{}
+	for _, e := range b.edits {
+		path := filepath.Join(module, e.file)
+		if files[path] == nil {
+			if files[path], err = os.ReadFile(path); err != nil {
+				return "", err
+			}
+		}
+		if n := bytes.Count(files[path], []byte(e.old)); n != 1 {
+			return "", fmt.Errorf("planted bug %s: its place in %s is there %d times: give it the text that stands there now", b.name, e.file, n)
+		}
+		files[path] = bytes.Replace(files[path], []byte(e.old), []byte(e.new), 1)
+	}
+	replace := map[string]string{}
+	for path, text := range files {
+		replace[path] = filepath.Join(dir, fmt.Sprintf("%d-%s", len(replace), filepath.Base(path)))
+		if err := os.WriteFile(replace[path], text, 0o600); err != nil {
+			return "", err
+		}
+	}
+	text, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		return "", err
+	}
+	list = filepath.Join(dir, "overlay.json")
+	return list, os.WriteFile(list, text, 0o600)
+}
+
+// moduleDir is where the source is.
+func moduleDir(ctx context.Context) (string, error) {
+	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
+	return strings.TrimSpace(string(out)), err
+}
+
+// errSurvived says that the harness is blind to a bug.
+var errSurvived = errors.New("a planted bug was not caught")
+
+// plant plays each of the named bugs ("all": all) for at most so many rounds, or
+// until something is violated.
+func (c *campaign) plant(ctx context.Context, names, dir string) error {
+	module, err := moduleDir(ctx)
+	if err != nil {
+		return err
+	}
+	var list []catch
+	for _, b := range bugs() {
+		if names != "all" && !slices.Contains(strings.Split(names, ","), b.name) {
+			continue
+		}
+		got, err := c.hunt(ctx, b, module, dir)
+		if err != nil {
+			return fmt.Errorf("planted bug %s: %w", b.name, err)
+		}
+		list = append(list, got)
+	}
+	catches(c.out, list)
+	if slices.ContainsFunc(list, func(x catch) bool { return len(x.violations) == 0 && x.skipped == "" }) {
+		return errSurvived
+	}
+	return nil
+}
+
+func (c *campaign) hunt(ctx context.Context, b bug, module, dir string) (got catch, err error) {
+	got = catch{bug: b, violations: map[string]int{}}
+	h := *c
+	h.patience = min(h.patience, 20*time.Second) // what takes longer is caught
+	h.faults, h.keep, h.results = slices.DeleteFunc(slices.Clone(b.faults), func(f string) bool { return !slices.Contains(c.faults, f) }), false, ""
+	if len(h.faults) == 0 && len(b.faults) > 0 {
+		got.skipped = "needs " + strings.Join(b.faults, ", ")
+		return got, nil
+	}
+	h.out = io.Discard
+	if h.pace == defaultPace {
+		h.pace /= 3
+	}
+	if dir, err = os.MkdirTemp(dir, b.name+"-"); err != nil {
+		return got, err
+	}
+	defer os.RemoveAll(dir)
+	overlay, err := b.overlay(dir, module)
+	if err != nil {
+		return got, err
+	}
+	bin := filepath.Join(dir, "steward")
+	if err := build(ctx, bin, "-overlay", overlay); err != nil {
+		return got, err
+	}
+	fmt.Fprintf(c.out, "%s: %s\n", b.name, b.what)
+	for began := time.Now(); got.rounds < c.rounds && len(got.violations) == 0; got.took = time.Since(began) {
+		got.rounds++
+		res, err := h.round(ctx, filepath.Join(dir, fmt.Sprint("round-", got.rounds)), bin, got.rounds)
+		if err != nil {
+			return got, err
+		}
+		for i, v := range res.Violations {
+			if got.violations[v.Invariant]++; i == 0 {
+				fmt.Fprintf(c.out, "  round %d: %s %s %s: %s\n", got.rounds, v.Invariant, v.Node, v.Key, v.What)
+			}
+		}
+	}
+	return got, nil
+}
+
+// catches prints by which invariants bugs were caught.
+func catches(out io.Writer, list []catch) {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	defer w.Flush() //nolint:errcheck // it goes where the rest went
+	fmt.Fprint(w, "\nplanted bug\tcaught by\tin round\tseconds\twhat it does\n")
+	for _, x := range list {
+		by := strings.Join(slices.Sorted(maps.Keys(x.violations)), " ")
+		switch {
+		case x.skipped != "":
+			by = "not played: " + x.skipped
+		case by == "":
+			by = "NOTHING"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d\t%.0f\t%s\n", x.bug.name, by, x.rounds, x.took.Seconds(), x.bug.what)
+	}
+}
