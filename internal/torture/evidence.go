@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -41,7 +40,7 @@ type evidence struct {
 	before   *evidence                            // as it was before all that went by was sent again
 	left     []string                             // files that nobody took
 	late     []string                             // what was not quiet in the end
-	stray    []string                             // processes that outlived a node that was only ever asked to end
+	stray    []string                             // runners and commands that outlived their nodes with nothing under way
 }
 
 // effectLine is one run of a command.
@@ -123,7 +122,9 @@ func (r *round) untaken() (list []string) {
 			list = append(list, err.Error())
 		}
 		for _, e := range entries {
-			list = append(list, folder+"/"+e.Name())
+			if !strings.HasPrefix(e.Name(), ".") { // its writer never finished it
+				list = append(list, folder+"/"+e.Name())
+			}
 		}
 	}
 	if b, err := os.ReadFile(filepath.Join(dir, "inmsg.txt")); err == nil && len(strings.TrimSpace(string(b))) > 0 {
@@ -256,7 +257,7 @@ func (r *round) shutdown(ctx context.Context, ev *evidence) error {
 		wait.Go(func() { n.retire(ctx) })
 	}
 	wait.Wait()
-	ev.stray = r.strays(ev)
+	ev.stray = r.strays(ctx)
 	for name, n := range r.nodes {
 		if out, err := exec.CommandContext(ctx, r.bin, "store", "check", "--data", n.dir).CombinedOutput(); err != nil {
 			r.violation(violation{Invariant: "I9", Node: name, What: fmt.Sprintf("steward store check: %v: %s", err, out)})
@@ -265,19 +266,27 @@ func (r *round) shutdown(ctx context.Context, ev *evidence) error {
 	return nil
 }
 
-// strays lists processes of commands that are left when all nodes have ended.
-func (r *round) strays(ev *evidence) (list []string) {
-	for node, effects := range ev.effects {
-		killed := slices.ContainsFunc(ev.events, func(e event) bool { return e.Node == node && e.What != faultStop && e.What != faultTerm })
-		for _, e := range effects {
-			b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", e.pid))
-			if err == nil && strings.Contains(string(b), "\x00"+e.key+"\x00") {
-				if !killed { // a known limit: what a killed node ran, runs on
-					list = append(list, fmt.Sprintf("%s of %s", e.key, node))
-				}
-				_ = syscall.Kill(e.pid, syscall.SIGKILL) // it is ours, and the round is over
-			}
+// strayLimit is how long a runner may outlive its node with nothing to do.
+const strayLimit = 5 * time.Second
+
+// strays lists runners and commands that are left when all nodes have ended with
+// nothing under way, and ends them.
+func (r *round) strays(ctx context.Context) (list []string) {
+	for name, n := range r.nodes {
+		pids := n.ofCommands(r.dir)
+		for end := time.Now().Add(strayLimit); len(pids) > 0 && time.Now().Before(end) && sleep(ctx, 20*time.Millisecond); {
+			pids = n.ofCommands(r.dir)
+		}
+		for _, pid := range pids {
+			args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+			list = append(list, fmt.Sprintf("%s: %s", name, strings.ReplaceAll(string(args), "\x00", " ")))
+			_ = syscall.Kill(pid, syscall.SIGKILL) // it is ours, and the round is over
 		}
 	}
 	return list
+}
+
+// ofCommands lists the runners of n and their commands.
+func (n *node) ofCommands(dir string) []int {
+	return processes("\x00"+filepath.Join(n.dir, "runs")+"\x00", "\x00effect\x00"+effectsOf(dir, n.name)+"\x00")
 }

@@ -67,7 +67,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	c.faults = strings.Split(faults, ",")
-	if err := canMount(c.dir); err != nil {
+	if err := canMount(ctx, c.dir); err != nil {
 		fmt.Fprintf(out, "losses of power and faults of the disk are not played, and not counted: no file system of ours can be mounted here: %v\n", err)
 		c.faults = slices.DeleteFunc(c.faults, func(f string) bool { return slices.Contains(withFUSE, f) })
 	}
@@ -77,6 +77,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		}
 	}
 	dir, err := os.MkdirTemp(c.dir, "torture-")
+	if err == nil {
+		dir, err = filepath.Abs(dir) // processes are known by it
+	}
 	if err != nil {
 		return err
 	}

@@ -38,10 +38,12 @@ type node struct {
 	process *os.Process // nil while there is none
 	why     string      // how we ended it: "" if we did not
 	then    next
-	count   int  // of starts
-	failed  int  // ends that nobody wanted, in a row and before it answered
-	ready   bool // the process has answered
-	ill     bool // its disk fails
+	count   int    // of starts
+	failed  int    // ends that nobody wanted, in a row and before it answered
+	ready   bool   // the process has answered
+	ill     bool   // its disk fails
+	flipped bool   // bits of its journal, and it has not answered since
+	backup  []byte // of its journal
 	healed  time.Time
 	retired bool
 	stopped time.Time // when it was last continued after a SIGSTOP
@@ -121,7 +123,8 @@ func (n *node) start(arm string) (*exec.Cmd, error) {
 		return nil, err
 	}
 	defer f.Close()
-	cmd := exec.Command(n.bin, append([]string{"run", "--node", n.name, "--data", n.dir}, n.args...)...) //nolint:noctx // it ends in run
+	args := n.onMachine(append([]string{n.bin, "run", "--node", n.name, "--data", n.dir}, n.args...))
+	cmd := exec.Command(args[0], args[1:]...) //nolint:noctx // it ends in run
 	cmd.Env = append(os.Environ(), "STEWARD_ACK_TIMEOUT=400ms", "STEWARD_IDLE=2s", "STEWARD_GRACE="+stopGrace.String(), "STEWARD_FAILPOINT="+arm)
 	cmd.Stdout, cmd.Stderr = f, f
 	n.mu.Lock()
@@ -141,7 +144,7 @@ func (n *node) awaitReady(ctx context.Context) {
 		if c, err := api.Dial(n.dir); err == nil {
 			c.Close()
 			n.mu.Lock()
-			n.ready = true
+			n.ready, n.flipped = true, false
 			n.mu.Unlock()
 			return
 		}
@@ -191,7 +194,9 @@ func (n *node) judgeEnd(err error, why string, began next) {
 		n.machine.cut(func() {})
 	}
 	if why == faultPower || atPoint && began.cut && why == "" {
-		n.boot()
+		if err := n.reboot(); err != nil {
+			n.seen(violation{Invariant: "harness", Node: n.name, What: err.Error()})
+		}
 	}
 	switch {
 	case why == faultTerm:
@@ -205,6 +210,8 @@ func (n *node) judgeEnd(err error, why string, began next) {
 		n.out(event{n.name, faultPower + " " + armed, now})
 	case atPoint:
 		n.out(event{n.name, faultPoint + " " + armed, now})
+	case exit != nil && exit.ExitCode() == 1 && n.refused():
+		n.out(event{n.name, "journal refused", now})
 	case n.sick(now):
 		n.out(event{n.name, "ended by its disk", now})
 		n.restartLater(restart)

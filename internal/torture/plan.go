@@ -13,20 +13,23 @@ import (
 
 // The classes of faults.
 const (
-	faultKill   = "kill"   // kill -9 at random times
-	faultPoint  = "point"  // kill -9 at a fail point
-	faultStop   = "stop"   // SIGSTOP, and SIGCONT after a while
-	faultTerm   = "term"   // SIGTERM in the middle of work
-	faultBroker = "broker" // the broker is a node of its own, killed with all that it has on disk
-	faultLink   = "link"   // links cut, half open, slow, flapping
-	faultMess   = "mess"   // messages of the broker lost, doubled, late, in another order
-	faultCopies = "copies" // what went by is sent again, by somebody else and much later
-	faultPower  = "power"  // power is lost, at random times and at fail points
-	faultDisk   = "disk"   // writes or syncs fail, the disk is full, or read-only
+	faultKill    = "kill"    // kill -9 at random times
+	faultPoint   = "point"   // kill -9 at a fail point
+	faultStop    = "stop"    // SIGSTOP, and SIGCONT after a while
+	faultTerm    = "term"    // SIGTERM in the middle of work
+	faultBroker  = "broker"  // the broker is a node of its own, killed with all that it has on disk
+	faultLink    = "link"    // links cut, half open, slow, flapping
+	faultMess    = "mess"    // messages of the broker lost, doubled, late, in another order
+	faultCopies  = "copies"  // what went by is sent again, by somebody else and much later
+	faultPoison  = "poison"  // what nobody can read is published on the subjects of nodes
+	faultJournal = "journal" // a receiver's journal is lost, or restored from an old copy
+	faultFlip    = "flip"    // bits flip in a receiver's journal
+	faultPower   = "power"   // power is lost, at random times and at fail points
+	faultDisk    = "disk"    // writes or syncs fail, the disk is full, or read-only
 )
 
 var (
-	anywhere  = []string{faultKill, faultPoint, faultStop, faultTerm, faultBroker, faultLink, faultMess, faultCopies}
+	anywhere  = []string{faultKill, faultPoint, faultStop, faultTerm, faultBroker, faultLink, faultMess, faultCopies, faultPoison, faultJournal, faultFlip}
 	withFUSE  = []string{faultPower, faultDisk} // where disks of ours can be mounted
 	allFaults = slices.Concat(anywhere, withFUSE)
 )
@@ -89,9 +92,12 @@ func newPlan(seed uint64, round int, opt options) Plan {
 			p.Troubles = append(p.Troubles, linkTroubles(rng, opt, "link:"+node)...)
 		}
 	}
-	if slices.Contains(opt.faults, faultCopies) {
+	for _, f := range []string{faultCopies, faultPoison} {
+		if !slices.Contains(opt.faults, f) {
+			continue
+		}
 		for range 1 + rng.IntN(4) {
-			p.Troubles = append(p.Troubles, Trouble{Target: "bus", Fault: faultCopies, Pause: time.Duration(rng.Int64N(int64(opt.length) / 2)), Nth: 1 + rng.IntN(200)})
+			p.Troubles = append(p.Troubles, Trouble{Target: "bus " + f, Fault: f, Pause: time.Duration(rng.Int64N(int64(opt.length) / 2)), Nth: 1 + rng.IntN(200)})
 		}
 	}
 	return p
@@ -110,7 +116,8 @@ const restart = 100 * time.Millisecond
 // with everything broken at once little is ever decided.
 func nodeTroubles(rng *rand.Rand, p Plan, opt options, node string, number int) (list []Trouble) {
 	kinds := slices.DeleteFunc(slices.Clone(opt.faults), func(f string) bool {
-		return f == faultLink || f == faultMess || f == faultCopies || f == faultBroker || node == hub && f == faultPoint ||
+		return f == faultLink || f == faultMess || f == faultCopies || f == faultPoison ||
+			(f == faultJournal || f == faultFlip) && (node == central || node == hub) || f == faultBroker || node == hub && f == faultPoint ||
 			slices.Contains(withFUSE, f) && (p.Disk == "" || node == hub)
 	})
 	if node == hub {
@@ -128,6 +135,10 @@ func nodeTroubles(rng *rand.Rand, p Plan, opt options, node string, number int) 
 		case faultDisk:
 			t.How = diskModes[rng.IntN(len(diskModes))]
 			t.Hold = time.Duration(20+rng.IntN(800)) * time.Millisecond
+		case faultJournal:
+			t.How = journalModes[rng.IntN(len(journalModes))]
+		case faultFlip:
+			t.Nth = rng.IntN(1 << 16)
 		case faultPoint:
 			steps := stepsOf(node)
 			t.Step = steps[(p.Round*7+number*3+len(list)*5+int(p.Seed%1000))%len(steps)]

@@ -2,13 +2,19 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/steward-bus/steward/internal/crashfs"
 )
@@ -39,7 +45,7 @@ func diskFault(how string) crashfs.Fault {
 }
 
 // canMount says why disks that lose their power cannot be played here, or nil.
-func canMount(dir string) error {
+func canMount(ctx context.Context, dir string) error {
 	at, err := os.MkdirTemp(dir, "mount-")
 	if err != nil {
 		return err
@@ -48,6 +54,9 @@ func canMount(dir string) error {
 	unmount, err := crashfs.New(crashfs.Lost).Mount(at)
 	if err != nil {
 		return err
+	}
+	if out, err := exec.CommandContext(ctx, "unshare", "--mount", "mount", "--bind", "/proc/version", bootID).CombinedOutput(); err != nil {
+		return errors.Join(fmt.Errorf("a boot id of ours: %w: %s", err, out), unmount())
 	}
 	return unmount()
 }
@@ -58,6 +67,8 @@ type machine struct {
 	disk    *crashfs.Disk
 	unmount func() error
 	effects string // by which its commands are known
+	runs    string // by which its runners are known
+	boot    string // file with the id of the present boot
 	rng     *rand.Rand
 }
 
@@ -69,31 +80,60 @@ func (m *machine) cut(kill func()) {
 	m.disk.Off(m.rng)
 }
 
-// boot gives the power back, when the node is gone and before anything starts. Its
-// commands died with the power.
-func (m *machine) boot() {
-	commands, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	for _, c := range commands {
-		b, err := os.ReadFile(c)
-		if pid, e := strconv.Atoi(filepath.Base(filepath.Dir(c))); err == nil && e == nil && bytes.Contains(b, []byte("\x00effect\x00"+m.effects+"\x00")) {
-			_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended
+// reboot gives the power back, when the node is gone and before anything starts.
+// Its runners and commands died with the power.
+func (m *machine) reboot() error {
+	for of := m.ofMachine(); len(of) > 0; of = m.ofMachine() {
+		for _, p := range of {
+			_ = syscall.Kill(p, syscall.SIGKILL) // it may have ended
 		}
+		time.Sleep(time.Millisecond)
 	}
 	m.disk.On()
+	return os.WriteFile(m.boot, fmt.Appendln(nil, uuid.New()), 0o600)
 }
+
+// ofMachine lists the runners and commands that are left.
+func (m *machine) ofMachine() []int {
+	return processes("\x00"+m.runs+"\x00", "\x00effect\x00"+m.effects+"\x00")
+}
+
+// processes lists those with one of the texts in their arguments.
+func processes(texts ...string) (pids []int) {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		pid, e := strconv.Atoi(filepath.Base(filepath.Dir(f)))
+		if err == nil && e == nil && slices.ContainsFunc(texts, func(t string) bool { return bytes.Contains(b, []byte(t)) }) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// onMachine is how to run args where the id of the boot is the machine's.
+func (m *machine) onMachine(args []string) []string {
+	if m.disk == nil {
+		return args
+	}
+	const script = `mount --bind "$1" ` + bootID + ` && shift && exec "$@"`
+	return append([]string{"unshare", "--mount", "sh", "-c", script, "sh", m.boot}, args...)
+}
+
+const bootID = "/proc/sys/kernel/random/boot_id"
 
 // give puts the folder of n on a disk of its own.
 func (n *node) give(mode crashfs.Mode, effects string, seed uint64) error {
 	if err := os.MkdirAll(n.dir, 0o700); err != nil {
 		return err
 	}
-	m := machine{disk: crashfs.New(mode), effects: effects, rng: rand.New(rand.NewPCG(seed, 2))}
+	m := machine{disk: crashfs.New(mode), effects: effects, runs: filepath.Join(n.dir, "runs"), boot: n.log + ".boot", rng: rand.New(rand.NewPCG(seed, 2))}
 	var err error
 	if m.unmount, err = m.disk.Mount(n.dir); err != nil {
 		return fmt.Errorf("a disk for %s: %w", n.name, err)
 	}
 	n.machine = m
-	return nil
+	return n.reboot()
 }
 
 // takeBack unmounts the disk, if there is one.

@@ -35,6 +35,7 @@ type proxy struct {
 	listener net.Listener
 	broker   string // address
 	copies   *copies
+	toBroker bool // its broker is a receiver too
 	wait     sync.WaitGroup
 	ctx      context.Context //nolint:containedctx // it ends with Close
 	cancel   context.CancelFunc
@@ -47,12 +48,12 @@ type proxy struct {
 }
 
 // listenProxy makes a link to broker, and starts it. Close ends it.
-func listenProxy(ctx context.Context, broker string, seed uint64, c *copies) (*proxy, error) {
+func listenProxy(ctx context.Context, broker string, seed uint64, c *copies, toBroker bool) (*proxy, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	p := &proxy{listener: l, broker: broker, copies: c, conns: map[net.Conn]bool{}, rng: rand.New(rand.NewPCG(seed, 1))}
+	p := &proxy{listener: l, broker: broker, copies: c, toBroker: toBroker, conns: map[net.Conn]bool{}, rng: rand.New(rand.NewPCG(seed, 1))}
 	p.ctx, p.cancel = context.WithCancel(ctx)
 	p.wait.Go(p.accept)
 	return p, nil
@@ -149,8 +150,8 @@ func (p *proxy) carry(dst, src net.Conn, direction string) {
 		if err != nil {
 			return
 		}
-		if f.message {
-			p.copies.keep(f)
+		if f.message && (direction == linkTo || p.toBroker) {
+			p.copies.keep(f) // it has arrived: where nobody listens, nothing does
 		}
 		mode, healed := p.now()
 		switch mode {
@@ -169,18 +170,18 @@ func (p *proxy) carry(dst, src net.Conn, direction string) {
 				return
 			}
 		}
-		if err := p.forward(out, f, mode); err != nil {
+		if err := p.forward(out, f, mode, direction); err != nil {
 			return
 		}
 	}
 }
 
 // forward sends f, or what a messy link makes of it.
-func (p *proxy) forward(out *frames, f frame, mode string) error {
+func (p *proxy) forward(out *frames, f frame, mode, direction string) error {
 	p.mu.Lock()
 	hit, late := p.rng.IntN(4) == 0, time.Duration(p.rng.IntN(1500))*time.Millisecond
 	p.mu.Unlock()
-	if !f.message || !hit {
+	if !f.message || !hit || mode == messDouble && direction == linkFrom { // a broker doubles what it delivers
 		mode = ""
 	}
 	switch mode {

@@ -169,7 +169,7 @@ func (r *round) build(ctx context.Context) error {
 		}
 	}
 	join := func(name string) error {
-		l, err := listenProxy(ctx, broker, r.plan.Seed+uint64(r.plan.Round), &r.copies)
+		l, err := listenProxy(ctx, broker, r.plan.Seed+uint64(r.plan.Round), &r.copies, !r.plan.Hub)
 		if err != nil {
 			return err
 		}
@@ -269,6 +269,12 @@ func (r *round) inflict(ctx context.Context, t Trouble) {
 		n.end(faultBroker, syscall.SIGKILL, next{after: t.Hold, before: func() error { return os.RemoveAll(n.dir) }})
 	case faultStop:
 		n.freeze(ctx, t.Hold)
+	case faultJournal, faultFlip:
+		r.damage(n, t)
+	case faultPoison:
+		if r.copies.poison(ctx, r.broker, rand.New(rand.NewPCG(r.plan.Seed, uint64(t.Nth))), t.Nth) == nil {
+			r.event(event{t.Target, t.Fault, time.Now()})
+		}
 	case faultPower:
 		n.powerOff(next{after: t.Hold})
 	case faultDisk:

@@ -26,6 +26,7 @@ type receipt struct {
 // submit hands over the orders of a lane, one after the other.
 func (r *round) submit(ctx context.Context, lane int) {
 
+	var spoiled error // a half of something stands in inmsg.txt, and what is appended is a part of it
 	for _, o := range r.plan.Orders {
 		if o.Lane != lane {
 			continue
@@ -35,24 +36,27 @@ func (r *round) submit(ctx context.Context, lane int) {
 		}
 		rc := &receipt{Order: o, from: time.Now()}
 		doc := o.document(r.exe, r.dir)
+		inmsg := filepath.Join(r.nodes[central].dir, "inmsg.txt")
 		switch o.Way {
 		case byAPI:
 			r.byAPI(ctx, rc, doc)
 		case byDrop:
 			rc.take(drop(filepath.Join(r.nodes[central].dir, "submit"), o.Key, doc))
 		case byInMsg:
-			rc.take(appendTo(filepath.Join(r.nodes[central].dir, "inmsg.txt"), doc))
+			rc.take(errors.Join(spoiled, appendTo(inmsg, doc)))
 		case byHalves:
-			halves := doc[len(doc)/2:]
 			began := time.Now()
-			err := appendTo(filepath.Join(r.nodes[central].dir, "inmsg.txt"), doc[:len(doc)/2])
+			err := appendTo(inmsg, doc[:len(doc)/2])
 			if err == nil && sleep(ctx, 30*time.Millisecond) {
-				err = appendTo(filepath.Join(r.nodes[central].dir, "inmsg.txt"), halves)
+				err = appendTo(inmsg, doc[len(doc)/2:])
 			}
 			if err == nil && time.Since(began) > patientWriter {
 				err = errSlow
 			}
-			rc.take(err)
+			rc.take(errors.Join(spoiled, err))
+		}
+		if rc.doubt && (o.Way == byInMsg || o.Way == byHalves) {
+			spoiled = errSpoiled
 		}
 		rc.till = time.Now()
 		r.mu.Lock()
@@ -65,7 +69,10 @@ func (r *round) submit(ctx context.Context, lane int) {
 // half; this machine may be busy.
 const patientWriter = 5 * time.Second
 
-var errSlow = errors.New("the second half came too late")
+var (
+	errSlow    = errors.New("the second half came too late")
+	errSpoiled = errors.New("an earlier writer left half of something")
+)
 
 // take notes how handing over a file went.
 func (rc *receipt) take(err error) { rc.handed, rc.doubt = err == nil, err != nil }

@@ -39,7 +39,7 @@ func TestCampaign(t *testing.T) {
 		t.Fatal(err)
 	}
 	faults := []string{faultKill, faultKill, faultKill, faultPoint, faultBroker, faultCopies}
-	if err := canMount(t.TempDir()); err == nil {
+	if err := canMount(t.Context(), t.TempDir()); err == nil {
 		faults = append(faults, faultPower)
 	} else {
 		t.Logf("no losses of power: %v", err)

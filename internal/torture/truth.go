@@ -108,18 +108,29 @@ func wantedOutput(o Order) (string, bool) {
 	return "", false
 }
 
-// excused: nobody can know what became of a command that ran when its node died,
-// and of nothing else.
+// excused: nobody can know what became of a command that ran when its machine
+// died, or that was with a node whose journal was lost; and of nothing else. A node
+// that is killed lets its commands go on, and collects them.
 func (j *judgement) excused(m store.Record, wrong func(string, ...any)) {
 	if there, known := j.received[m.ToNode][m.ID]; known && there.State == store.Ended && there.Outcome != ack.Unknown {
 		wrong("and %s knows that it is %s (%s)", m.ToNode, there.Outcome, m.Reason)
 	}
 	for _, e := range j.events {
-		if e.Node == m.ToNode && e.What != faultStop && e.At.After(m.AcceptedAt.Add(-time.Second)) && e.At.Before(m.EndedAt.Add(time.Second)) && strings.HasPrefix(m.Method, "CLICommand") {
+		killing := strings.HasPrefix(e.What, faultPower) || strings.HasPrefix(e.What, faultDisk) || strings.HasPrefix(e.What, faultJournal)
+		if e.Node == m.ToNode && killing && e.At.After(m.AcceptedAt.Add(-time.Second)) && e.At.Before(m.EndedAt.Add(time.Second)) {
 			return
 		}
 	}
 	wrong("and nothing had befallen %s: %s", m.ToNode, m.Reason)
+}
+
+// lost reports whether node has lost its journal, or a part of it.
+func (j *judgement) lost(node string) bool {
+	return slices.ContainsFunc(j.events, func(e event) bool { return e.Node == node && strings.HasPrefix(e.What, faultJournal+" ") })
+}
+
+func (j *judgement) anyLost() bool {
+	return slices.ContainsFunc(j.events, func(e event) bool { return strings.HasPrefix(e.What, faultJournal+" ") })
 }
 
 // classes says as what the error kernel must have heard of an outcome.
@@ -136,7 +147,8 @@ func (j *judgement) told() {
 	heard := map[string]bool{}
 	broken := slices.ContainsFunc(j.events, func(e event) bool { return strings.HasPrefix(e.What, faultDisk) })
 	for _, f := range j.failures {
-		if broken && (f.Class == errorkernel.Storage || f.Class == errorkernel.Process || f.Class == errorkernel.Submission) {
+		if broken && (f.Class == errorkernel.Storage || f.Class == errorkernel.Process || f.Class == errorkernel.Submission) ||
+			f.Class == errorkernel.Identity && j.anyLost() {
 			continue
 		}
 		heard[string(f.Class)+" "+f.Subject] = true
