@@ -69,7 +69,7 @@ func (n *Node) tenureChanged(p tenure.Phase, by tenure.Claim) {
 		n.greet()
 	case tenure.Standby:
 		n.unlisten()
-		n.report(errorkernel.Failure{Class: errorkernel.Identity, Severity: errorkernel.Critical, Cause: standsBy(n.cfg.Name, by)})
+		n.report(errorkernel.Failure{Class: errorkernel.Identity, Severity: errorkernel.Critical, Process: "name", Cause: standsBy(n.cfg.Name, by)})
 	case tenure.Offline:
 		n.unlisten()
 	}
@@ -108,7 +108,7 @@ func (n *Node) metTwin(c tenure.Claim) {
 		return
 	}
 	n.report(errorkernel.Failure{
-		Class: errorkernel.Identity, Severity: errorkernel.Critical,
+		Class: errorkernel.Identity, Severity: errorkernel.Critical, Process: "name",
 		Cause: fmt.Sprintf("another node was started as %s: %s. It stands by, and this one goes on. Stop it, or give it another name", n.cfg.Name, describe(c)),
 	})
 }
@@ -127,7 +127,7 @@ func (n *Node) renounce(twin tenure.Claim) (uuid.UUID, error) {
 		return uuid.Nil, err
 	}
 	n.report(errorkernel.Failure{
-		Class: errorkernel.Identity, Severity: errorkernel.Critical,
+		Class: errorkernel.Identity, Severity: errorkernel.Critical, Process: "journal", // or it would be one with the above
 		Cause: fmt.Sprintf("this journal was cloned: another node has it too (%s). It takes a new identity, %s; what waits in its inbox may have run there, and ends as unknown", describe(twin), n.db.ID()),
 	})
 	return n.db.ID(), nil
@@ -171,4 +171,13 @@ func (n *Node) twinStatus() *api.Twin {
 		return nil
 	}
 	return &api.Twin{Host: c.Host, Data: c.Data, Version: c.Version, Instance: c.Instance.String(), Journal: c.Journal.String(), Started: c.Started, Since: c.Since}
+}
+
+// alone is for how long certainly nobody else listened for this node's name.
+func (n *Node) alone(ctx context.Context) time.Duration {
+	h := n.name.Load()
+	if h == nil {
+		return 0
+	}
+	return h.Alone(ctx)
 }

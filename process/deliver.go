@@ -28,8 +28,9 @@ func (p *Publisher) send(ctx context.Context, out store.Outgoing) error {
 		payload = nil
 	}
 	failpoint.Hit(failpoint.Sending)
+	began := time.Now()
 	reply, err := p.request(ctx, out.Entries, headerOf(p.Node, p.Store, road, out.ContentType), payload)
-	if probe || errors.Is(err, ErrNobody) || errors.Is(err, ErrOffline) {
+	if probe || errors.Is(err, ErrNobody) || errors.Is(err, ErrOffline) || err == nil && reply.untouched(began) {
 		p.Store.Unsent(p.Subject, out)
 	}
 	if err != nil {

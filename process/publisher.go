@@ -24,6 +24,10 @@ const (
 	batchCount = 512
 	batchBytes = 512 << 10
 	headerRoom = 4 << 10 // of the broker's limit, for the head
+
+	// A life with another journal may have been asked, and not the last one. Its
+	// refusal, which is on its way then, tells that nothing was taken.
+	refusalGrace = 2 * time.Second
 )
 
 // Trouble is something that a process noticed and the error kernel must know.
@@ -91,10 +95,14 @@ func (p *Publisher) Hello(journal uuid.UUID) {
 // Reborn tells that the receiver began a new life: what its last one was asked is
 // asked again, and not waited for. It never blocks.
 func (p *Publisher) Reborn() {
+	grace := time.Duration(0)
+	if p.stranger(p.Store.RoadOf(p.Subject).Store) {
+		grace = refusalGrace
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.abort != nil {
-		p.abort()
+		time.AfterFunc(grace, p.abort)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -111,6 +112,7 @@ type answer struct {
 	Store   uuid.UUID     `json:"store"`
 	Refused store.Refusal `json:"refused,omitempty"`
 	Fence   uuid.UUID     `json:"fence,omitzero"`
+	Alone   time.Duration `json:"aloneNs,omitempty"` // with Refused: for so long nobody else listened for this name
 	Lost    bool          `json:"lostHistory,omitempty"`
 	Acks    []ackRun      `json:"acks,omitempty"`
 	Traces  []store.Trace `json:"traces,omitempty"`
@@ -150,6 +152,15 @@ func (a answer) encode() []byte {
 		return []byte(`{"error":"the answer cannot be encoded"}`)
 	}
 	return b
+}
+
+// untouched reports whether nobody can have taken what was sent: the journal that
+// refuses it was the only one that listened since before. A refusal alone does not
+// say so: it may answer a late copy, and an earlier one have found another journal.
+func (a answer) untouched(sent time.Time) bool {
+	now := time.Now()
+	elapsed := max(now.Sub(sent), now.Round(0).Sub(sent.Round(0)))
+	return a.Refused == store.RefusedStore && a.Alone > elapsed+elapsed/8+10*time.Millisecond // two clocks do not run alike
 }
 
 func answerOf(r store.Reply) answer {

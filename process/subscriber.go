@@ -41,6 +41,10 @@ type Subscriber struct {
 	Requeue  func(...*message.Message) error // results to be sent once more
 	Received func(n int)                     // messages were accepted
 
+	// Alone is for how long certainly nobody else listened for this node's name; 0:
+	// it is not certain; nil: never.
+	Alone func(context.Context) time.Duration
+
 	in chan Request
 }
 
@@ -122,7 +126,11 @@ func (s *Subscriber) take(ctx context.Context, group []Request) error {
 		return fmt.Errorf("receive on %s: %w", s.Subject, err)
 	}
 	for i, r := range asked {
-		s.respond(r, answerOf(got.Replies[i]))
+		a := answerOf(got.Replies[i])
+		if a.Refused == store.RefusedStore && len(batches[i].Items) > 0 && s.Alone != nil {
+			a.Alone = s.Alone(ctx)
+		}
+		s.respond(r, a)
 	}
 	failpoint.Hit(failpoint.Told)
 	if s.Received != nil && got.New > 0 {

@@ -35,6 +35,7 @@ type Link struct {
 
 	mu    sync.Mutex
 	cut   bool
+	ever  bool // it was cut
 	fault Fault
 	conns []*conn
 }
@@ -59,7 +60,7 @@ func (l *Link) InProcessConn() (net.Conn, error) {
 func (l *Link) Cut() {
 	l.mu.Lock()
 	conns := l.conns
-	l.cut, l.conns = true, nil
+	l.cut, l.ever, l.conns = true, true, nil
 	l.mu.Unlock()
 	for _, c := range conns {
 		_ = c.Close() // it carries nothing more, whatever this says
@@ -77,6 +78,12 @@ func (l *Link) down() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.cut
+}
+
+func (l *Link) was() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ever
 }
 
 // SetFault decides from now on what becomes of what the node publishes; nil ends it.

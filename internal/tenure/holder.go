@@ -70,7 +70,8 @@ type Holder struct {
 	// node has the same one.
 	Renounce func(twin Claim) (uuid.UUID, error)
 
-	wake chan struct{}
+	wake  chan struct{}
+	alone chan chan time.Duration
 
 	// Run's own.
 	phase Phase
@@ -84,6 +85,7 @@ type Holder struct {
 	open  bool        // this node may take and send messages
 	heard bool        // it listens to what others ask
 	twin  Claim       // that serves instead
+	sure  time.Time   // since then nobody else can have listened for the name; zero: not certain
 	events
 }
 
@@ -91,13 +93,12 @@ type Holder struct {
 type events struct {
 	broken bool   // the connection was lost since the name was asked for
 	doubt  bool   // somebody says that it comes first
-	behind bool   // somebody serves who comes behind
 	shared *Claim // somebody has this node's journal, and served with it
 }
 
 // NewHolder makes h, whose fields are set, ready to Run.
 func NewHolder(h *Holder) *Holder {
-	h.wake = make(chan struct{}, 1)
+	h.wake, h.alone = make(chan struct{}, 1), make(chan chan time.Duration)
 	h.claim, h.broken = h.Self, true
 	return h
 }
@@ -121,10 +122,49 @@ func (h *Holder) Twin() (c Claim, standby bool) {
 func (h *Holder) Link(up bool) {
 	h.mu.Lock()
 	if !up {
-		h.open, h.broken = false, true
+		h.open, h.broken, h.sure = false, true, time.Time{}
 	}
 	h.mu.Unlock()
 	h.nudge()
+}
+
+// Alone asks whether anybody else listens for the name, and says for how long it
+// is certain that nobody did. Zero: it is not.
+func (h *Holder) Alone(ctx context.Context) time.Duration {
+	if !h.Serving() {
+		return 0
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	answer := make(chan time.Duration, 1)
+	select {
+	case h.alone <- answer:
+	case <-ctx.Done():
+		return 0
+	}
+	select {
+	case d := <-answer:
+		return d
+	case <-ctx.Done():
+		return 0
+	}
+}
+
+// certain notes whether the last question met nobody, and returns for how long
+// that has been so without a doubt, by the shorter of two clocks.
+func (h *Holder) certain(yes bool) time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := time.Now()
+	switch {
+	case !yes:
+		h.sure = time.Time{}
+	case h.sure.IsZero():
+		h.sure = now
+	default:
+		return min(now.Sub(h.sure), now.Round(0).Sub(h.sure.Round(0)))
+	}
+	return 0
 }
 
 func (h *Holder) nudge() {
@@ -252,16 +292,14 @@ func (h *Holder) hear(data []byte, respond func([]byte) error) {
 		return
 	}
 	mine, met := h.now(), h.open
-	if mine.Journal == c.Journal && c.At.Before(mine.Started) {
+	if mine.Journal == c.Journal && !c.At.After(mine.Started) {
 		met = false // an earlier life of this node
-	} else if !c.Since.IsZero() && mine.Journal == c.Journal && mine.precedes(c) {
-		h.shared, h.open = &c, false
+	} else if !c.Since.IsZero() {
+		if h.sure = (time.Time{}); mine.Journal == c.Journal && mine.precedes(c) {
+			h.shared, h.open = &c, false
+		}
 	}
-	if mine.precedes(c) {
-		h.behind = h.behind || respond == nil
-	} else {
-		h.doubt = h.open
-	}
+	h.doubt = h.doubt || !mine.precedes(c)
 	h.mu.Unlock()
 	if mine.precedes(c) && respond != nil {
 		if err := respond(mine.encode()); err != nil {
@@ -284,7 +322,7 @@ func (h *Holder) change(p Phase, by Claim) {
 // standBy lets rival serve, for a while.
 func (h *Holder) standBy(ctx context.Context, rival Claim) error {
 	h.mu.Lock()
-	h.open, h.heard, h.twin, h.claim.Since, h.claim.Standby = false, false, rival, time.Time{}, true
+	h.open, h.heard, h.twin, h.claim.Since, h.claim.Standby, h.sure = false, false, rival, time.Time{}, true, time.Time{}
 	same := rival.Journal == h.claim.Journal
 	h.mu.Unlock()
 	if err := h.listen(); err != nil { // who stands by is in nobody's way
@@ -332,7 +370,7 @@ func (h *Holder) free(ctx context.Context, why error) error {
 			return err
 		}
 	}
-	if errors.Is(why, errSilent) {
+	if h.certain(errors.Is(why, ErrNobody)); errors.Is(why, errSilent) {
 		h.Log.Warn("somebody listens where this node's name is asked for, and is silent: this node serves")
 	}
 	return h.hold(ctx)
@@ -357,16 +395,23 @@ func (h *Holder) hold(ctx context.Context) error {
 			h.announce(ctx)
 			timer.Reset(sayAgain - sayAgain/10 + rand.N(sayAgain/5))
 			continue
+		case answer := <-h.alone:
+			rival, err := h.ask(ctx)
+			answer <- h.certain(errors.Is(err, ErrNobody))
+			if rival != nil {
+				return nil
+			}
+			if err := h.listen(everybody(h.Prefix, h.Node)); err != nil {
+				return err
+			}
+			continue
 		}
 		h.mu.Lock()
 		e := h.events
-		h.doubt, h.behind = false, false
+		h.doubt = false
 		h.mu.Unlock()
 		if e.broken || e.doubt || e.shared != nil {
 			return nil // Run asks
-		}
-		if e.behind {
-			h.announce(ctx)
 		}
 	}
 }
