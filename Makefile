@@ -6,7 +6,7 @@ ROUNDS   ?= 50
 STATES   ?= 5000000
 GOLANGCI  = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: run build test bench lint fuzz model torture
+.PHONY: run build test bench bench-peers lint fuzz model torture
 
 # A node named central with an embedded NATS server on loopback.
 run: build
@@ -22,6 +22,11 @@ test:
 # Prints a table and writes bench.json. BENCH holds flags, such as -rounds 1 -d 1s -only 1024.
 bench:
 	$(GO) run ./internal/bench $(BENCH)
+
+# The same beside what users would pick instead: apt-get install redis-server rabbitmq-server first,
+# or their rows say that they could not be run.
+bench-peers:
+	$(GO) run ./internal/bench -peers $(BENCH)
 
 lint:
 	$(GO) run $(GOLANGCI) run

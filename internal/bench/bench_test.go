@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -23,12 +25,63 @@ func TestMain(m *testing.M) {
 func TestEachSystem(t *testing.T) {
 	t.Chdir(t.TempDir())
 	o := options{
-		rounds: 1, d: 50 * time.Millisecond, json: "bench.json", backlog: 100,
-		only: regexp.MustCompile(`p50$|100 waiting|, 16 in flight$|fdatasync|SyncAlways|64 B|65536 B|10 subjects`),
+		rounds: 1, d: 20 * time.Millisecond, json: "bench.json", backlog: 100, peers: true,
+		only: regexp.MustCompile(`p50$|100 waiting|, 16 in flight$|fdatasync|, 64 B|10 subjects|(JetStream|NSQ|Redis).* 1 in flight`),
 	}
 	if err := run(o); err != nil {
 		t.Fatal(err)
 	}
+	got := written(t)
+	if len(got) < 12 {
+		t.Errorf("only %d figures", len(got))
+	}
+	for _, f := range got {
+		if f.NotRun != "" {
+			t.Logf("%s: %s", f.Name, f.NotRun)
+			continue
+		}
+		if f.Median <= 0 || f.P50 <= 0 {
+			t.Errorf("%s measured nothing: %v", f.Name, f)
+		}
+	}
+	if left, _ := filepath.Glob("bench-*"); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// What is not installed has a row that says so, and the others run.
+func TestNotInstalled(t *testing.T) {
+	t.Chdir(t.TempDir())
+	t.Setenv("PATH", t.TempDir())
+	o := options{rounds: 2, d: 10 * time.Millisecond, json: "bench.json", peers: true, only: regexp.MustCompile("(Redis|fdatasync).* 1 in flight")}
+	if err := run(o); err != nil {
+		t.Fatal(err)
+	}
+	got := written(t)
+	if len(got) != 2 || got[0].Median <= 0 || got[0].NotRun != "" {
+		t.Fatalf("figures are %v", got)
+	}
+	if f := got[1]; f.Median != 0 || !strings.Contains(f.NotRun, "redis-server") {
+		t.Errorf("without a redis-server: %v", f)
+	}
+}
+
+// What this command is compared with is no part of steward.
+func TestPeersStayOut(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "github.com/steward-bus/steward/cmd/steward").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"nsqio/", "redis/", "rabbitmq/"} {
+		if strings.Contains(string(out), name) {
+			t.Errorf("the steward program links %s", name)
+		}
+	}
+}
+
+// written is what bench.json says.
+func written(t *testing.T) []figure {
+	t.Helper()
 	b, err := os.ReadFile("bench.json")
 	if err != nil {
 		t.Fatal(err)
@@ -37,17 +90,7 @@ func TestEachSystem(t *testing.T) {
 	if err := json.Unmarshal(b, &got); err != nil {
 		t.Fatal(err)
 	}
-	if len(got.Figures) < 12 {
-		t.Errorf("only %d figures", len(got.Figures))
-	}
-	for _, f := range got.Figures {
-		if f.Median <= 0 || f.P50 <= 0 {
-			t.Errorf("%s measured nothing: %v", f.Name, f)
-		}
-	}
-	if left, _ := filepath.Glob("bench-*"); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
-	}
+	return got.Figures
 }
 
 // BenchmarkSteward is for profiles: the figure that counts comes from the command.

@@ -29,6 +29,21 @@ func jetStream(always bool) func(dir string, s shape) (*session, error) {
 	}
 }
 
+// jetStreamApart has the broker in a process of its own; it syncs "always", or as "shipped".
+func jetStreamApart(syncs string) func(dir string, s shape) (*session, error) {
+	return func(dir string, s shape) (*session, error) {
+		b, err := startRole("jetstream", dir, syncs)
+		if err != nil {
+			return nil, err
+		}
+		x, err := jetStreamClients(b.said, s)
+		if err != nil {
+			return nil, errors.Join(err, b.stop())
+		}
+		return x.and(b.stop), nil
+	}
+}
+
 func jetStreamClients(url string, s shape) (x *session, err error) {
 	ctx := context.Background()
 	ends := make([]jetstream.JetStream, 2)

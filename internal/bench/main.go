@@ -1,6 +1,7 @@
 // Command bench measures steward beside what it is to be judged by: the disk,
-// bbolt, and JetStream that syncs always, doing the same work. All cases run
-// interleaved; the figures are medians.
+// bbolt, and other message systems doing the same work: a durable request,
+// consumed, a durable answer, acknowledged. All cases run interleaved; the
+// figures are medians.
 package main
 
 import (
@@ -21,6 +22,7 @@ type options struct {
 	rounds  int
 	d       time.Duration
 	backlog int
+	peers   bool
 	only    *regexp.Regexp
 	json    string
 }
@@ -33,6 +35,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 5, "runs of each case")
 	flag.DurationVar(&o.d, "d", 3*time.Second, "of each run")
 	flag.IntVar(&o.backlog, "backlog", 1_000_000, "messages that wait for a node that is not there")
+	flag.BoolVar(&o.peers, "peers", false, "measure also what users would pick instead")
 	flag.StringVar(&o.json, "json", "bench.json", "write all figures to this file")
 	only := flag.String("only", "", "only the rows whose names this expression matches")
 	flag.Parse()
@@ -58,6 +61,9 @@ func run(o options) (err error) {
 	}
 	filled := filepath.Join(dir, "filled")
 	rows := slices.Concat(firstRows(filled, o.backlog), shapeRows())
+	if o.peers {
+		rows = append(rows, peerRows()...)
+	}
 	rows = slices.DeleteFunc(rows, func(r row) bool { return !o.only.MatchString(r.name) })
 	if slices.ContainsFunc(rows, func(r row) bool { return r.dir == filled }) {
 		if err := fill(filled, o.backlog); err != nil {
@@ -80,7 +86,7 @@ func run(o options) (err error) {
 	}
 	ratios := ratiosOf(figures)
 	for _, r := range ratios {
-		fmt.Printf("%-58s %12.2f     (bar: %s)\n", r.Name, r.Ratio, r.bar)
+		fmt.Printf("%-70s %12.2f     (bar: %s)\n", r.Name, r.Ratio, r.bar)
 	}
 	out, err := json.MarshalIndent(map[string]any{
 		"time": time.Now().UTC(), "go": runtime.Version(), "cpus": runtime.NumCPU(), "rounds": o.rounds, "backlog": o.backlog,
@@ -95,6 +101,7 @@ func run(o options) (err error) {
 // interleaved measures each row once in each round.
 func interleaved(rows []row, dir string, o options) ([]figure, error) {
 	samples := make([][]sample, len(rows))
+	missing := make([]error, len(rows))
 	for round := range o.rounds {
 		for i, r := range rows {
 			at := r.dir
@@ -105,10 +112,14 @@ func interleaved(rows []row, dir string, o options) ([]figure, error) {
 				}
 			}
 			s, err := r.system.measure(at, r.shape, o.d)
-			if err != nil {
+			switch {
+			case errors.Is(err, errMissing):
+				missing[i] = err
+			case err != nil:
 				return nil, fmt.Errorf("%s: %w", r.name, err)
+			default:
+				samples[i] = append(samples[i], s)
 			}
-			samples[i] = append(samples[i], s)
 			if r.dir != "" {
 				continue
 			}
@@ -119,7 +130,7 @@ func interleaved(rows []row, dir string, o options) ([]figure, error) {
 	}
 	figures := make([]figure, len(rows))
 	for i, r := range rows {
-		figures[i] = r.figure(samples[i])
+		figures[i] = r.figure(samples[i], missing[i])
 	}
 	return figures, nil
 }

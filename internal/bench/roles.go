@@ -21,14 +21,11 @@ const roleWord = "role"
 // roles are what a process of its own does until its stdin ends. It says one
 // line when it is ready.
 var roles = map[string]func(args []string, say func(string)) (stop func() error, err error){
-	"broker": func(_ []string, say func(string)) (func() error, error) {
-		s, err := broker(server.Options{})
-		if err != nil {
-			return nil, err
-		}
-		say(s.ClientURL())
-		return func() error { s.Shutdown(); return nil }, nil
+	"broker": func(_ []string, say func(string)) (func() error, error) { return serve(server.Options{}, say) },
+	"jetstream": func(args []string, say func(string)) (func() error, error) {
+		return serve(server.Options{JetStream: true, StoreDir: args[0], SyncAlways: args[1] == "always"}, say)
 	},
+	"nsqd": nsqServer,
 	"receiver": func(args []string, say func(string)) (func() error, error) {
 		subjects, err := strconv.Atoi(args[2])
 		if err != nil {
@@ -40,6 +37,15 @@ var roles = map[string]func(args []string, say func(string)) (stop func() error,
 		}
 		return stop, err
 	},
+}
+
+func serve(o server.Options, say func(string)) (stop func() error, err error) {
+	s, err := broker(o)
+	if err != nil {
+		return nil, err
+	}
+	say(s.ClientURL())
+	return func() error { s.Shutdown(); return nil }, nil
 }
 
 // play runs the role that the arguments name, if they do.

@@ -86,9 +86,13 @@ type figure struct {
 	Shape  *shape  `json:"shape,omitempty"`
 	P50    float64 `json:"p50,omitempty"` // µs of one call, median of the runs
 	P99    float64 `json:"p99,omitempty"`
+	NotRun string  `json:"notRun,omitempty"` // why there are no figures
 }
 
-func (r row) figure(samples []sample) figure {
+func (r row) figure(samples []sample, missing error) figure {
+	if missing != nil {
+		return figure{Name: r.name, Unit: r.unit, System: r.system.name, Shape: &r.shape, NotRun: missing.Error()}
+	}
 	rates, p50, p99 := column(samples, func(s sample) float64 { return s.rate }),
 		column(samples, func(s sample) float64 { return s.p50 }), column(samples, func(s sample) float64 { return s.p99 })
 	of := rates
@@ -112,7 +116,10 @@ func column(samples []sample, of func(sample) float64) (sorted []float64) {
 func median(sorted []float64) float64 { return sorted[len(sorted)/2] }
 
 func (f figure) String() string {
-	line := fmt.Sprintf("%-58s %12.0f %-3s", f.Name, f.Median, f.Unit)
+	if f.NotRun != "" {
+		return fmt.Sprintf("%-70s could not be run: %s", f.Name, f.NotRun)
+	}
+	line := fmt.Sprintf("%-70s %12.0f %-3s", f.Name, f.Median, f.Unit)
 	if f.Shape == nil {
 		return line
 	}
@@ -140,7 +147,7 @@ func ratiosOf(figures []figure) (list []ratio) {
 		return &figures[i]
 	}
 	add := func(name, upper, lower, bar string) {
-		if a, b := find(upper), find(lower); a != nil && b != nil {
+		if a, b := find(upper), find(lower); a != nil && b != nil && a.NotRun+b.NotRun == "" {
 			list = append(list, ratio{name, a.Median / b.Median, bar})
 		}
 	}
@@ -154,5 +161,15 @@ func ratiosOf(figures []figure) (list []ratio) {
 	add("one at a time / bbolt Update", rowSingle, rowUpdate, "at most 5")
 	add("256 in flight / JetStream SyncAlways", rowSteward, rowAlways, "at least 10")
 	add("256 in flight with the backlog / without", waiting, rowSteward, "at least 0.9")
+	for _, x := range []struct {
+		inFlight        int
+		always, shipped string
+	}{{256, "at least 15", "at least 0.8"}, {1024, "at least 25", "at least 1.2"}} {
+		s := shape{x.inFlight, size, 1}
+		steward := rowOf(one, s).name
+		prefix := fmt.Sprintf("%d in flight / ", x.inFlight)
+		add(prefix+"JetStream SyncAlways, second bar", steward, rowOf(syncAlways, s).name, x.always)
+		add(prefix+"JetStream as shipped", steward, rowOf(asShipped, s).name, x.shipped)
+	}
 	return list
 }
