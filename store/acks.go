@@ -199,7 +199,9 @@ func (db *DB) answered(tx *bolt.Tx, queue *bolt.Bucket, s subject.Subject, a Ans
 	case ack.Rejected:
 		st.outcome, st.reason = ack.RejectedEnd, a.Ack.Reason
 	case ack.Voided:
-		st.outcome = st.wanted
+		if st.outcome = st.wanted; st.outcome == ack.Unknown {
+			st.reason = "given up after the receiver's journal was lost or replaced: it may have run before that"
+		}
 		if st.outcome == "" {
 			st.outcome = ack.Cancelled
 		}

@@ -126,7 +126,7 @@ func decodeBody(key, v []byte) (r body, err error) {
 type status struct {
 	state     State
 	outcome   ack.Outcome
-	wanted    ack.Outcome // what it becomes if the receiver says that it was given up in time
+	wanted    ack.Outcome // what it becomes if the receiver says that it was given up in time; Unknown if that receiver cannot know
 	attempts  uint64
 	result    uuid.UUID // the message that carries its result
 	said      []byte    // what it says, where it came from the receiver

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -85,7 +86,9 @@ func (db *DB) giveUp(tx *bolt.Tx, queue *bolt.Bucket, r road, name string, p mes
 		st.outcome, st.reason = outcome, reason
 		return db.end(tx, queue, g, st, now, t)
 	}
-	st.wanted = outcome
+	if st.wanted != ack.Unknown {
+		st.wanted = outcome
+	}
 	if outcome == ack.Cancelled {
 		st.state = Cancelling
 	} else {
@@ -160,7 +163,7 @@ func (db *DB) lostReceiver(tx *bolt.Tx, queue *bolt.Bucket, name string, r road,
 	if err != nil {
 		return r.acked, err
 	}
-	acked, now := r.acked, time.Now()
+	acked, now, isResult := r.acked, time.Now(), strings.HasSuffix(name, "."+message.MethodResult)
 	for _, f := range sent {
 		st, found, err := getStatus(tx, f.sl.id)
 		if err != nil {
@@ -170,8 +173,8 @@ func (db *DB) lostReceiver(tx *bolt.Tx, queue *bolt.Bucket, name string, r road,
 			if f.p.Compare(acked) <= 0 {
 				acked = before(f.p)
 			}
-			if found && st.state != Ended {
-				st.state, st.delivered = Waiting, time.Time{}
+			if (found || !isResult) && st.state != Ended { // it may have run there: no void of the new one tells that it did not
+				st.state, st.delivered, st.wanted = Waiting, time.Time{}, ack.Unknown
 				if err := putStatus(tx, f.sl.id, st); err != nil {
 					return acked, err
 				}

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/steward-bus/steward/ack"
 	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/store"
@@ -48,6 +50,42 @@ func TestGiveUpWhileSending(t *testing.T) {
 			if err := db.Acked(s, []store.Answer{a}, false, nil); err != nil {
 				t.Fatal(err)
 			}
+		}
+	}
+}
+
+// TestGiveUpAfterTheReceiverIsLost: a command that asks for a rerun goes out again
+// to a receiver with another journal. That one can say that it never had it, and
+// not that the one before never ran it.
+func TestGiveUpAfterTheReceiverIsLost(t *testing.T) {
+	for _, outcome := range []ack.Outcome{ack.Expired, ack.Undelivered, ack.Cancelled} {
+		db := openJournal(t, filepath.Join(t.TempDir(), "j.db"), store.Options{})
+		defer db.Close()
+		s := subject.Subject{Prefix: subject.Prefix, Node: "ship1", Kind: subject.CommandACK, Method: "Echo"}
+		m := &message.Message{ToNode: "ship1", Kind: subject.CommandACK, Method: "Echo", Data: []string{"x"}, OnUnknown: message.Rerun}
+		db.Fresh(m, time.Now())
+		if err := db.Accept(t.Context(), []*message.Message{m}, false); err != nil {
+			t.Fatal(err)
+		}
+		met := func() {
+			if _, err := db.Met(s, uuid.New()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		met()
+		if out, err := db.Next(s, message.Place{}, 1, 1<<20); err != nil || len(out.Entries) != 1 { // sent, and no answer
+			t.Fatal(out, err)
+		}
+		met()
+		if _, err := db.GiveUp(s, []message.Place{m.Place}, outcome, "test", func(message.Place) int { return 1 }); err != nil {
+			t.Fatal(err)
+		}
+		a := store.Answer{ID: m.ID, Place: m.Place, Void: true, Ack: ack.Ack{Verdict: ack.Voided}}
+		if err := db.Acked(s, []store.Answer{a}, false, nil); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := db.Record(m.ID); err != nil || r.State != store.Ended || r.Outcome != ack.Unknown {
+			t.Errorf("%s %s (%s), %v; to be %s, and known to be unknown", r.State, r.Outcome, r.Reason, err, outcome)
 		}
 	}
 }
