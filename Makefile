@@ -23,10 +23,11 @@ test:
 bench:
 	$(GO) run ./internal/bench $(BENCH)
 
-# The same beside what users would pick instead: apt-get install redis-server rabbitmq-server first,
-# or their rows say that they could not be run.
+# The same, beside what users would pick instead: apt-get install redis-server rabbitmq-server first,
+# or their rows say that they could not be run. Writes docs/performance.md and its plot: let nothing
+# else run meanwhile.
 bench-peers:
-	$(GO) run ./internal/bench -peers $(BENCH)
+	$(GO) run ./internal/bench -peers -doc docs/performance.md $(BENCH)
 
 lint:
 	$(GO) run $(GOLANGCI) run

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"encoding/xml"
 	"fmt"
 	"os"
 	"os/exec"
@@ -53,7 +54,7 @@ func TestEachSystem(t *testing.T) {
 func TestNotInstalled(t *testing.T) {
 	t.Chdir(t.TempDir())
 	t.Setenv("PATH", t.TempDir())
-	o := options{rounds: 2, d: 10 * time.Millisecond, json: "bench.json", peers: true, only: regexp.MustCompile("(Redis|fdatasync).* 1 in flight")}
+	o := options{rounds: 2, d: 10 * time.Millisecond, json: "bench.json", peers: true, doc: "performance.md", only: regexp.MustCompile("(Redis|fdatasync).* 1 in flight")}
 	if err := run(o); err != nil {
 		t.Fatal(err)
 	}
@@ -63,6 +64,25 @@ func TestNotInstalled(t *testing.T) {
 	}
 	if f := got[1]; f.Median != 0 || !strings.Contains(f.NotRun, "redis-server") {
 		t.Errorf("without a redis-server: %v", f)
+	}
+	page, err := os.ReadFile("performance.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []string{"| Redis streams, appendfsync always, 1 in flight | could not be run: ", "(performance.svg)", "2 interleaved runs of 10ms"} {
+		if !strings.Contains(string(page), s) {
+			t.Errorf("the page lacks %q:\n%s", s, page)
+		}
+	}
+	picture, err := os.ReadFile("performance.svg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := xml.Unmarshal(picture, new(struct{})); err != nil {
+		t.Errorf("the plot: %v", err)
+	}
+	if got := strings.Count(string(picture), "<circle"); got != 1 {
+		t.Errorf("the plot has %d points, for one figure:\n%s", got, picture)
 	}
 }
 

@@ -25,6 +25,7 @@ type options struct {
 	peers   bool
 	only    *regexp.Regexp
 	json    string
+	doc     string
 }
 
 func main() {
@@ -37,6 +38,7 @@ func main() {
 	flag.IntVar(&o.backlog, "backlog", 1_000_000, "messages that wait for a node that is not there")
 	flag.BoolVar(&o.peers, "peers", false, "measure also what users would pick instead")
 	flag.StringVar(&o.json, "json", "bench.json", "write all figures to this file")
+	flag.StringVar(&o.doc, "doc", "", "write a page with the table, and its plot beside it, to this file")
 	only := flag.String("only", "", "only the rows whose names this expression matches")
 	flag.Parse()
 	collectLess()
@@ -87,6 +89,11 @@ func run(o options) (err error) {
 	ratios := ratiosOf(figures)
 	for _, r := range ratios {
 		fmt.Printf("%-70s %12.2f     (bar: %s)\n", r.Name, r.Ratio, r.bar)
+	}
+	if o.doc != "" {
+		if err := writeReport(o.doc, figures, ratios, o); err != nil {
+			return err
+		}
 	}
 	out, err := json.MarshalIndent(map[string]any{
 		"time": time.Now().UTC(), "go": runtime.Version(), "cpus": runtime.NumCPU(), "rounds": o.rounds, "backlog": o.backlog,
