@@ -23,12 +23,13 @@ var (
 var errSilent = errors.New("no answer")
 
 const (
-	patience   = 3 * time.Second  // for an answer, where somebody listens and is silent: a connection that died unseen
-	firstPause = time.Second      // of a node that stands by, until it asks again
-	longPause  = 15 * time.Second // the same, after a while
-	goneFor    = 3 * time.Second  // who served may be starting again: so long must nobody answer
-	sayAgain   = time.Minute      // who serves says so, for twins that were apart
-	ownKept    = 16               // own instances that are known again, in late copies
+	patience   = 3 * time.Second        // for an answer, where somebody listens and is silent: a connection that died unseen
+	firstPause = time.Second            // of a node that stands by, until it asks again
+	longPause  = 15 * time.Second       // the same, after a while
+	goneFor    = 3 * time.Second        // who served may be starting again: so long must nobody answer
+	overlap    = 200 * time.Millisecond // what was listened to is heard for longer: the broker looks up who listens, and then delivers
+	sayAgain   = time.Minute            // who serves says so, for twins that were apart
+	ownKept    = 16                     // own instances that are known again, in late copies
 )
 
 // Road is the connection to the broker.
@@ -219,8 +220,15 @@ func (h *Holder) ask(ctx context.Context) (rival *Claim, err error) {
 	if !h.Road.Connected() {
 		return nil, ErrOffline
 	}
-	mine := h.prepare()
-	if err := h.listen(others(h.Prefix, h.Node, mine.Instance)...); err != nil {
+	mine, serves := h.prepare()
+	drop, err := h.listen(others(h.Prefix, h.Node, mine.Instance)...)
+	if serves { // who asked must be heard
+		select {
+		case <-time.After(overlap):
+		case <-ctx.Done():
+		}
+	}
+	if drop(); err != nil {
 		return nil, err
 	}
 	limited, cancel := context.WithTimeout(ctx, patience)
@@ -239,9 +247,9 @@ func (h *Holder) ask(ctx context.Context) (rival *Claim, err error) {
 	return &c, nil
 }
 
-// prepare is the claim to ask with. After the connection was lost it has a new
-// instance.
-func (h *Holder) prepare() Claim {
+// prepare is the claim to ask with, and whether this node serves meanwhile. After
+// the connection was lost it has a new instance.
+func (h *Holder) prepare() (c Claim, serves bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.broken {
@@ -251,7 +259,7 @@ func (h *Holder) prepare() Claim {
 		h.claim.Instance = uuid.Must(uuid.NewV7())
 	}
 	h.heard, h.doubt = true, false
-	return h.now()
+	return h.now(), h.open
 }
 
 // now is the claim as it is said at this moment; mu is held.
@@ -261,9 +269,9 @@ func (h *Holder) now() Claim {
 	return c
 }
 
-// listen goes over to subjects; in between nothing is missed that both they and
-// what was listened to before would hear.
-func (h *Holder) listen(subjects ...string) (err error) {
+// listen goes over to subjects, and returns what ends the listening to what was
+// heard before.
+func (h *Holder) listen(subjects ...string) (drop func(), err error) {
 	old := h.stops
 	h.stops = nil
 	for _, s := range subjects {
@@ -272,9 +280,17 @@ func (h *Holder) listen(subjects ...string) (err error) {
 			h.stops = append(h.stops, stop)
 		}
 	}
-	for _, stop := range old {
-		stop()
-	}
+	return func() {
+		for _, stop := range old {
+			stop()
+		}
+	}, err
+}
+
+// listenToAll is how a node listens that holds the name, or is about to.
+func (h *Holder) listenToAll() error {
+	drop, err := h.listen(everybody(h.Prefix, h.Node))
+	time.AfterFunc(overlap, drop)
 	return err
 }
 
@@ -325,7 +341,8 @@ func (h *Holder) standBy(ctx context.Context, rival Claim) error {
 	h.open, h.heard, h.twin, h.claim.Since, h.claim.Standby, h.sure = false, false, rival, time.Time{}, true, time.Time{}
 	same := rival.Journal == h.claim.Journal
 	h.mu.Unlock()
-	if err := h.listen(); err != nil { // who stands by is in nobody's way
+	drop, err := h.listen()
+	if drop(); err != nil { // who stands by is in nobody's way
 		return err
 	}
 	if same { // before anything of it is taken up
@@ -365,7 +382,8 @@ func (h *Holder) free(ctx context.Context, why error) error {
 			h.mu.Lock()
 			h.heard = false
 			h.mu.Unlock()
-			err := h.listen()
+			drop, err := h.listen()
+			drop()
 			h.rest(ctx, left)
 			return err
 		}
@@ -378,7 +396,7 @@ func (h *Holder) free(ctx context.Context, why error) error {
 
 // hold serves until the connection is lost, or somebody comes first.
 func (h *Holder) hold(ctx context.Context) error {
-	if err := h.listen(everybody(h.Prefix, h.Node)); err != nil {
+	if err := h.listenToAll(); err != nil {
 		return err
 	}
 	if held, err := h.begin(); !held || err != nil {
@@ -401,7 +419,7 @@ func (h *Holder) hold(ctx context.Context) error {
 			if rival != nil {
 				return nil
 			}
-			if err := h.listen(everybody(h.Prefix, h.Node)); err != nil {
+			if err := h.listenToAll(); err != nil {
 				return err
 			}
 			continue
