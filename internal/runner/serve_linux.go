@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strconv"
@@ -49,9 +50,10 @@ type server struct {
 	self   string
 	groups *cgroups
 	runs   sync.WaitGroup
-	alone  chan struct{} // closed when the node is gone
+	alone  chan struct{} // closed when nothing more is begun: the node is gone, or it is to end
 
-	mu sync.Mutex // stdout
+	mu  sync.Mutex // what is begun
+	out sync.Mutex // stdout
 }
 
 func newServer(args []string) (*server, error) {
@@ -66,39 +68,43 @@ func newServer(args []string) (*server, error) {
 }
 
 func (s *server) serve(ctx context.Context) {
-	asked := make(chan uuid.UUID)
 	_ = syscall.SetNonblock(0, true) // else each id would wake a thread of its own
-	stdin := os.NewFile(0, "stdin")
+	gone := make(chan struct{})
 	go func() { // ends with the process
-		defer close(asked)
-		for in := bufio.NewReader(stdin); ; {
-			line, err := in.ReadString('\n')
-			if err != nil {
-				return // an id without its end is none
-			}
-			if id, err := uuid.Parse(strings.TrimSpace(line)); err == nil {
-				asked <- id
-			}
-		}
+		s.listen(ctx, os.NewFile(0, "stdin"))
+		close(gone)
 	}()
-	for open := true; open; {
-		select {
-		case id, ok := <-asked:
-			if open = ok && ctx.Err() == nil; open {
-				s.runs.Go(func() { s.run(ctx, id) })
-			}
-		case <-ctx.Done():
-			open = false
-		}
+	select {
+	case <-gone:
+	case <-ctx.Done():
 	}
+	s.mu.Lock()
 	close(s.alone)
+	s.mu.Unlock()
 	s.runs.Wait()
 	s.groups.close()
 }
 
+// listen begins what the node asks for, until it is gone, or nothing more is begun.
+func (s *server) listen(ctx context.Context, in io.Reader) {
+	for lines := bufio.NewReader(in); ; {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			return // an id without its end is none
+		}
+		if id, err := uuid.Parse(strings.TrimSpace(line)); err == nil {
+			s.mu.Lock()
+			if !s.isAlone() && ctx.Err() == nil {
+				s.runs.Go(func() { s.run(ctx, id) })
+			}
+			s.mu.Unlock()
+		}
+	}
+}
+
 func (s *server) answer(id uuid.UUID) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.out.Lock()
+	defer s.out.Unlock()
 	_, _ = fmt.Println(id) // the node may be gone
 }
 
