@@ -250,16 +250,14 @@ func (r *Runs) abandoned(id uuid.UUID, t trace) error {
 
 // watch waits until the runner who has run id is gone, or has left its end.
 func (r *Runs) watch(ctx context.Context, id uuid.UUID, who string) error {
-	for pause := watchPoll; ; pause = min(pause+pause/4, watchSlow) {
-		if _, err := os.Stat(r.path(id, taken+who)); err != nil || !alive(who) {
-			return nil
-		}
+	for pause := watchPoll; alive(who) && r.has(id, taken+who); pause = min(pause+pause/4, watchSlow) {
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
+	return nil
 }
 
 // hand gives run id to the runner of this life, and waits until it has ended or

@@ -146,6 +146,11 @@ func readTrace(f *os.File, id uuid.UUID) (trace, error) {
 	return parse(id, b)
 }
 
+func (d folder) has(id uuid.UUID, end string) bool {
+	_, err := os.Lstat(d.path(id, end))
+	return err == nil
+}
+
 // names lists the ends of the names of what is there of each run.
 func (d folder) names() (map[uuid.UUID][]string, error) {
 	entries, err := os.ReadDir(string(d))
