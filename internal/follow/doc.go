@@ -16,7 +16,12 @@
 //   - a file that was truncated, or that has an inode which was used before, is
 //     read from the start;
 //   - a copy that copytruncate made beside the file is found by what is in it,
-//     read from where the truncated file was left, and never read twice.
+//     read from where the truncated file was left, and never read twice;
+//   - a file that appeared and was rotated before anything of it was read, once or
+//     more often, also while steward was down, is recognised by the name that
+//     rotation gave it and read before what has its first name now. Rotated files
+//     that were there when the source was first followed are history: they are
+//     remembered, by inode and first bytes, and not read.
 //
 // What no follower can do, or this one does not:
 //
@@ -24,14 +29,16 @@
 //     the truncation are in no file any more. Rotate by rename where each line
 //     counts. The writer must append (O_APPEND), else it leaves a hole of zeros
 //     at the start of the truncated file.
-//   - A file of which nothing was read yet, because it is new or was just truncated,
-//     is not missed if it is rotated then: its copy, or the file under its new name,
-//     is only followed if it matches the pattern. That takes two rotations between
-//     two looks, or a steward that is down from one to the next.
 //   - Rotated files are recognised among unseen ones by their names (app.log.1,
 //     app.log-20260102, app-20260102.log, app.log.old), in the same folder. Those
 //     that were compressed, moved elsewhere or deleted while steward was down
-//     cannot be read; Report tells which, and how many bytes as far as known.
+//     cannot be read; Report tells which, and how many bytes as far as known. Of a
+//     file that nobody saw before that happened, nobody can tell anything.
+//   - Where the followed name is a symbolic link into another folder, what was
+//     rotated there before the link was first followed is not looked for.
+//   - A rotated file that is put back beside, unpacked say, under a name whose log
+//     was never followed or was forgotten, is read as one that was missed. So is
+//     one that was there at the first look and was away for ten minutes since.
 //   - A file that is deleted and made again while steward was down, with the same
 //     inode and the same bytes up to the position, is taken for the old one.
 //   - The last line of a file waits for its newline. After a rotation or deletion

@@ -32,6 +32,8 @@ type file struct {
 	resting   bool      // closed after its rotation
 	restMtime int64     // of the file when it was closed
 	live      bool      // Path leads to it
+	met       bool      // its head was known before the present scan
+	ready     bool      // nothing older is beside it: it may be read
 	truncated bool      // found changed under the position
 	buried    bool      // found replaced: it only says what came before its successors
 	loaded    bool      // from a note of an earlier run, and not opened since
@@ -100,14 +102,22 @@ func newFile(path, at string, now time.Time) (*file, error) {
 	}
 	x.Device, x.Inode = ino.device, ino.number
 	x.Size, x.Mtime = fi.Size(), fi.ModTime().UnixNano()
-	head := make([]byte, probe)
-	n, err := f.ReadAt(head, 0)
-	if err != nil && !errors.Is(err, io.EOF) {
+	if err := x.meet(); err != nil {
 		x.close()
 		return nil, err
 	}
-	x.HeadLen, x.Head = n, hash(head[:n])
 	return x, nil
+}
+
+// meet notes the head of a file of which nothing was read.
+func (x *file) meet() error {
+	head := make([]byte, probe)
+	n, err := x.f.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	x.HeadLen, x.Head = n, hash(head[:n])
+	return nil
 }
 
 // skipToEnd sets the position of a new file behind its last newline, looking
@@ -153,13 +163,13 @@ func (x *file) saw(size, mtime int64, now time.Time) {
 		x.quiet = now
 	}
 	x.Size = size
-	if x.live { // later it says nothing about what came after x
+	if x.live && x.Offset > 0 { // what is younger than it came after what was read of x
 		x.Mtime = mtime
 	}
 }
 
 // verify fails with errTruncated where the open file no longer begins with what
-// was accepted of it.
+// was accepted of it, or with the head that it was met with.
 func (x *file) verify(now time.Time) error {
 	size, mtime, err := x.look()
 	if err != nil {
@@ -183,6 +193,9 @@ func (x *file) read(b []byte) (fresh []byte, err error) {
 		return nil, err
 	}
 	if n < x.TailLen || hash(b[:x.TailLen]) != x.Tail {
+		return nil, errTruncated
+	}
+	if x.Offset == 0 && (n < x.HeadLen || hash(b[:x.HeadLen]) != x.Head) {
 		return nil, errTruncated
 	}
 	return b[x.TailLen:n], nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 )
 
 func (t *tail) indexKey() string         { return t.source.key() }
@@ -24,7 +25,10 @@ func (t *tail) load(ctx context.Context) bool {
 	if err != nil && !t.unreadable(err, t.source.Path) {
 		return false
 	}
-	t.next, t.dead = x.Next, x.Dead
+	t.next, t.dead, t.passed = x.Next, x.Dead, x.Passed
+	for _, p := range t.passed {
+		p.seen = time.Now()
+	}
 	for _, id := range x.Files {
 		b, ok := t.note(ctx, t.fileKey(id))
 		if !ok {
@@ -81,7 +85,7 @@ func (t *tail) store(ctx context.Context) error {
 		x.dirty = false
 	}
 	if t.indexDirty {
-		x := index{Next: t.next, Files: []uint64{}, Dead: t.dead}
+		x := index{Next: t.next, Files: []uint64{}, Dead: t.dead, Passed: t.passed}
 		for _, f := range t.files {
 			x.Files = append(x.Files, f.id)
 		}

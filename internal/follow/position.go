@@ -69,10 +69,11 @@ func decodePosition(b []byte) (position, error) {
 
 // index is the note that names the files of one source.
 type index struct {
-	Version int      `json:"v"`
-	Next    uint64   `json:"next"`           // number of the next file
-	Files   []uint64 `json:"files"`          // rising
-	Dead    []uint64 `json:"dead,omitempty"` // files whose notes are deleted, or to be
+	Version int       `json:"v"`
+	Next    uint64    `json:"next"`           // number of the next file
+	Files   []uint64  `json:"files"`          // rising
+	Dead    []uint64  `json:"dead,omitempty"` // files whose notes are deleted, or to be
+	Passed  []*passed `json:"passed"`         // null: an earlier version did not look
 }
 
 func (x index) encode() []byte {
@@ -97,6 +98,11 @@ func decodeIndex(b []byte) (index, error) {
 	for _, id := range x.Dead {
 		if _, live := slices.BinarySearch(x.Files, id); live || id >= x.Next {
 			return index{}, fmt.Errorf("position note: file number %d is called dead", id)
+		}
+	}
+	for _, p := range x.Passed {
+		if p == nil || !hashOf(p.HeadLen, p.Head) {
+			return index{}, errors.New("position note: a fingerprint is malformed")
 		}
 	}
 	return x, nil

@@ -15,11 +15,11 @@ import (
 )
 
 var (
-	seeds = flag.Int("follow.seeds", 8, "schedules of the random test")
+	seeds = flag.Int("follow.seeds", 6, "schedules of the random test")
 	first = flag.Uint64("follow.seed", 1, "first seed of the random test")
 )
 
-// TestRandomWritersAndCrashes lets a writer append and rotate at random, and a
+// TestRandomWritersAndCrashes lets logs appear, grow and rotate at random, and a
 // follower crash at random, before and after its commits. What was accepted must
 // be what was written, in order.
 func TestRandomWritersAndCrashes(t *testing.T) {
@@ -28,20 +28,9 @@ func TestRandomWritersAndCrashes(t *testing.T) {
 	}
 }
 
-// world is a folder with three logs, and what was written to them.
-type world struct {
-	t      *testing.T
-	r      *rand.Rand
-	dir    string
-	logs   []*os.File
-	lines  [][]string
-	half   []string // the start of a line that is in the file
-	rolled []int
-}
-
 func randomRun(t *testing.T, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 1))
-	w := &world{t: t, r: r, dir: t.TempDir(), logs: make([]*os.File, 3), lines: make([][]string, 3), half: make([]string, 3), rolled: make([]int, 3)}
+	w := &world{t: t, r: r, dir: t.TempDir()}
 	j := newJournal()
 	errCrash := errors.New("crashed")
 	crash := make(chan struct{}, 1)
@@ -65,8 +54,8 @@ func randomRun(t *testing.T, seed uint64) {
 		MaxBatchLines: 1 + r.IntN(20),
 		MaxLine:       64,
 	}
-	for i := range w.logs {
-		w.create(i)
+	for range 3 {
+		w.create()
 	}
 	stop := j.start(t, f)
 	// A file is followed from its first note on.
@@ -103,10 +92,10 @@ func randomRun(t *testing.T, seed uint64) {
 	j.before, j.after = nil, nil
 	j.mu.Unlock()
 	j.start(t, f)
-	for i := range w.logs {
-		w.finish(i)
-		j.want(t, w.name(i), w.lines[i]...)
-		w.logs[i].Close()
+	for _, l := range w.logs {
+		l.finish()
+		j.want(t, l.name, l.lines...)
+		l.f.Close()
 	}
 	for _, s := range j.reported() {
 		if !strings.Contains(s, errCrash.Error()) {
@@ -115,84 +104,131 @@ func randomRun(t *testing.T, seed uint64) {
 	}
 }
 
-func (w *world) name(i int) string { return fmt.Sprintf("app%d.log", i) }
+// world is a folder of logs.
+type world struct {
+	t    *testing.T
+	r    *rand.Rand
+	dir  string
+	logs []*log
+}
 
-// act appends some lines, or half of one, or rotates.
+// act lets one log grow or rotate, or a new one appear, which may have rotated
+// by the time that anyone looks.
 func (w *world) act() {
-	i := w.r.IntN(len(w.logs))
-	if w.logs[i] == nil {
-		w.create(i)
+	if len(w.logs) < 15 && w.r.IntN(12) == 0 {
+		l := w.create()
+		for range w.r.IntN(3) {
+			l.grow()
+			l.rotate()
+		}
 	}
+	l := w.logs[w.r.IntN(len(w.logs))]
 	switch w.r.IntN(10) {
 	case 0:
-		w.finish(i)
-		w.rotate(i)
+		l.rotate()
 	case 1:
-		w.half[i] += "half-"
-		w.write(i, "half-")
-		if len(w.half[i]) > 50 {
-			w.finish(i)
-		}
+		l.begin()
 	default:
-		w.finish(i)
-		var b strings.Builder
-		for range w.r.IntN(30) {
-			line := fmt.Sprintf("%s line %d", w.name(i), len(w.lines[i]))
-			w.lines[i] = append(w.lines[i], line)
-			b.WriteString(line + "\n")
-		}
-		w.write(i, b.String())
+		l.grow()
 	}
 }
 
-func (w *world) create(i int) {
+func (w *world) create() *log {
+	l := &log{world: w, name: fmt.Sprintf("app%d.log", len(w.logs)), style: w.r.IntN(3)}
+	w.logs = append(w.logs, l)
+	l.open()
+	return l
+}
+
+// log is one of them, and what was written to it.
+type log struct {
+	*world
+	name   string
+	f      *os.File
+	lines  []string
+	half   string // the start of a line that is in the file
+	style  int    // of its rotation
+	rolled int
+}
+
+func (l *log) open() {
 	var err error
-	w.logs[i], err = os.OpenFile(filepath.Join(w.dir, w.name(i)), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	l.f, err = os.OpenFile(filepath.Join(l.dir, l.name), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
-		w.t.Fatal(err)
+		l.t.Fatal(err)
 	}
 }
 
-func (w *world) write(i int, text string) {
-	if _, err := w.logs[i].WriteString(text); err != nil {
-		w.t.Fatal(err)
+func (l *log) write(text string) {
+	if _, err := l.f.WriteString(text); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// line writes one that ends with end.
+func (l *log) line(what, end string) {
+	line := fmt.Sprintf("%s %s %d", l.name, what, len(l.lines))
+	l.lines = append(l.lines, line)
+	l.write(line + end)
+}
+
+func (l *log) grow() {
+	l.finish()
+	for range l.r.IntN(30) {
+		l.line("line", "\n")
+	}
+}
+
+// begin writes a piece of a line.
+func (l *log) begin() {
+	piece := "half-"
+	if l.half == "" {
+		piece = fmt.Sprintf("%s half %d", l.name, len(l.lines))
+	}
+	l.half += piece
+	l.write(piece)
+	if len(l.half) > 50 {
+		l.finish()
 	}
 }
 
 // finish ends a half line.
-func (w *world) finish(i int) {
-	if w.logs[i] == nil {
-		w.create(i)
-	}
-	if w.half[i] == "" {
+func (l *log) finish() {
+	if l.half == "" {
 		return
 	}
-	line := w.half[i] + "done"
-	w.write(i, "done\n")
-	w.lines[i] = append(w.lines[i], line)
-	w.half[i] = ""
+	l.write("done\n")
+	l.lines = append(l.lines, l.half+"done")
+	l.half = ""
 }
 
 // rotate renames as logrotate does: app.log to app.log.1, that to app.log.2, and
-// so on. Sometimes the writer goes on in the renamed file for a while, and
-// sometimes it ends it in the middle of a line.
-func (w *world) rotate(i int) {
-	path := filepath.Join(w.dir, w.name(i))
-	for n := w.rolled[i]; n > 0; n-- {
-		rename(w.t, fmt.Sprintf("%s.%d", path, n), fmt.Sprintf("%s.%d", path, n+1))
+// so on, or app.log to a name with the date; or it copies and truncates. Sometimes
+// the writer goes on in the renamed file for a while, and sometimes it ends it in
+// the middle of a line.
+func (l *log) rotate() {
+	l.finish()
+	path := filepath.Join(l.dir, l.name)
+	to := path + ".1"
+	if l.style == 1 {
+		to = fmt.Sprintf("%s-%08d", path, 20260101+l.rolled)
+	} else {
+		for n := l.rolled; n > 0; n-- {
+			rename(l.t, fmt.Sprintf("%s.%d", path, n), fmt.Sprintf("%s.%d", path, n+1))
+		}
 	}
-	rename(w.t, path, path+".1")
-	w.rolled[i]++
-	switch w.r.IntN(3) {
+	l.rolled++
+	if l.style == 2 {
+		copyTruncate(l.t, path, to)
+		return
+	}
+	rename(l.t, path, to)
+	switch l.r.IntN(3) {
 	case 0:
-		line := fmt.Sprintf("%s late %d", w.name(i), len(w.lines[i]))
-		w.lines[i] = append(w.lines[i], line)
-		w.write(i, line+"\n")
+		l.line("late", "\n")
 	case 1:
-		line := fmt.Sprintf("%s cut %d", w.name(i), len(w.lines[i]))
-		w.lines[i] = append(w.lines[i], line)
-		w.write(i, line)
+		l.line("cut", "")
 	}
-	w.logs[i].Close()
-	w.create(i)
+	l.f.Close()
+	l.open()
 }

@@ -14,11 +14,14 @@ import (
 // scan brings what is known in line with what the folders hold. It stores nothing.
 func (t *tail) scan(now time.Time) {
 	folders := folders{}
+	t.meet()
 	t.match()
 	for _, x := range slices.Clone(t.files) {
 		t.locate(x, folders, now)
 	}
-	t.discover(t.adopt(folders, now), now)
+	next := t.adopt(folders, now)
+	t.unseen(next, folders, now)
+	t.discover(next, folders, now)
 	t.forget(now)
 	t.watch.set(t.watched())
 	t.told[1], t.told[0] = t.told[0], nil
@@ -69,6 +72,11 @@ func (t *tail) place(x *file, now time.Time) {
 // inode belongs to something new. Where a copy of it was made, that is read on.
 func (t *tail) replaced(x *file, folders folders, now time.Time) {
 	x.truncated = true
+	delete(folders, filepath.Dir(x.Real)) // the copy may be younger
+	if x.Offset == 0 {
+		t.restart(x, folders, now)
+		return
+	}
 	took, err := t.takeOver(x, folders, now)
 	if err != nil && passing(err) {
 		t.again(now)
@@ -85,6 +93,26 @@ func (t *tail) replaced(x *file, folders folders, now time.Time) {
 	}
 	x.close()
 	x.buried, x.truncated, x.live = true, false, false
+}
+
+// restart forgets x, of which nothing was read: what is beside it, and what it is
+// now, are taken up in their order.
+func (t *tail) restart(x *file, folders folders, now time.Time) {
+	found, err := t.beside(x, folders)
+	if err != nil {
+		t.again(now)
+		t.stumble(x.Path, err)
+		return
+	}
+	kept := func(e entry) bool { return e.holds(x.position) }
+	if !x.Missing && x.unread() > 0 && !slices.ContainsFunc(found, kept) {
+		if t.rotatedSince(filepath.Dir(x.Path), folders)[x.Path] {
+			t.again(now)
+			return
+		}
+		t.report(x.Path, fmt.Errorf("%s was truncated or replaced before it was read, and there is no copy of it: %s cannot be read any more", x.Path, x.lost()))
+	}
+	t.drop(x)
 }
 
 // passing reports whether err is that of files on the move.
@@ -132,14 +160,19 @@ func (t *tail) forget(now time.Time) {
 	}
 }
 
+// parents are the folders that the pattern names.
+func (t *tail) parents() []string {
+	dirs := []string{filepath.Dir(t.source.Path)}
+	if strings.ContainsAny(dirs[0], `*?[\`) {
+		dirs, _ = filepath.Glob(dirs[0]) // the pattern was checked
+	}
+	return dirs[:min(len(dirs), MaxFiles)]
+}
+
 // watched are the folders in which something can happen.
 func (t *tail) watched() map[string]bool {
 	dirs := map[string]bool{}
-	parents := []string{filepath.Dir(t.source.Path)}
-	if strings.ContainsAny(parents[0], `*?[\`) {
-		parents, _ = filepath.Glob(parents[0]) // the pattern was checked
-	}
-	for _, dir := range parents[:min(len(parents), MaxFiles)] {
+	for _, dir := range t.parents() {
 		dirs[dir] = true
 	}
 	for _, x := range t.files {

@@ -11,16 +11,23 @@ import (
 	"time"
 )
 
-// turnName is what rotation puts after a name.
-const turnName = `[-._]([0-9][-0-9._T:]*|old|prev)`
+// What rotation puts after a name, and what it may put before the name's ending.
+var (
+	turnEnd = regexp.MustCompile(`^[-._]([0-9][-0-9._T:]*|old|prev)$`)
+	dateEnd = regexp.MustCompile(`^[-._][0-9][-0-9._T:]*$`)
+)
 
-// rotatedNames matches the names that files get that had this path.
-func rotatedNames(path string) *regexp.Regexp {
-	base := filepath.Base(path)
-	ext := filepath.Ext(base)
-	stem := strings.TrimSuffix(base, ext)
-	return regexp.MustCompile(`^(` + regexp.QuoteMeta(base) + turnName + `|` +
-		regexp.QuoteMeta(stem) + `[-._][0-9][-0-9._T:]*` + regexp.QuoteMeta(ext) + `)$`)
+// rotatedFrom reports whether name is one that a file gets that was called first.
+func rotatedFrom(first, name string) bool {
+	if end, ok := strings.CutPrefix(name, first); ok && turnEnd.MatchString(end) {
+		return true
+	}
+	ext := filepath.Ext(first)
+	date, ok := strings.CutPrefix(name, strings.TrimSuffix(first, ext))
+	if ok {
+		date, ok = strings.CutSuffix(date, ext)
+	}
+	return ok && dateEnd.MatchString(date)
 }
 
 // beside are the unknown files beside x that have names of rotated ones and were
@@ -30,10 +37,9 @@ func (t *tail) beside(x *file, folders folders) ([]entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	names := rotatedNames(x.Real)
 	var found []entry
 	for _, e := range entries {
-		if e.mtime >= x.Mtime && names.MatchString(filepath.Base(e.path)) && !t.known(e.inode) {
+		if e.mtime >= x.Mtime && rotatedFrom(filepath.Base(x.Real), filepath.Base(e.path)) && !t.known(e.inode) {
 			found = append(found, e)
 		}
 	}
@@ -83,26 +89,11 @@ func (t *tail) adoptAfter(x *file, folders folders, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	for _, e := range found {
-		if x.f != nil && e.size >= probe && e.copies(x, now) {
-			continue
-		}
-		if !t.room() {
-			return errMoved
-		}
-		y, err := newFile(x.Path, e.path, now)
-		if err != nil {
-			return err
-		}
-		if y.inode() != e.inode {
-			y.close()
-			return errMoved
-		}
-		y.Real = x.Real
-		t.f.Log.Info("following", "path", e.path, "rotated", x.Path)
-		t.add(y)
-	}
-	return nil
+	found = slices.DeleteFunc(found, func(e entry) bool {
+		return t.isPassed(e, now) || x.f != nil && e.size >= probe && e.copies(x, now)
+	})
+	_, err = t.takeUp(x.Path, x.Real, nil, found, folders, now)
+	return err
 }
 
 // present is the inode that x's path led to when the folder was listed.
@@ -168,7 +159,7 @@ func (t *tail) takeOver(x *file, folders folders, now time.Time) (bool, error) {
 func (t *tail) copyInProgress(e entry, now time.Time) bool {
 	for _, x := range t.files {
 		if x.f == nil || !x.live || filepath.Dir(x.Real) != filepath.Dir(e.path) ||
-			!rotatedNames(x.Real).MatchString(filepath.Base(e.path)) {
+			!rotatedFrom(filepath.Base(x.Real), filepath.Base(e.path)) {
 			continue
 		}
 		if x.verify(now) != nil || e.copies(x, now) {

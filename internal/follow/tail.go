@@ -27,7 +27,9 @@ type tail struct {
 	next       uint64  // id of the next file
 	fresh      bool    // the source was never followed before
 	indexDirty bool
-	dead       []uint64 // files whose notes are to be deleted
+	dead       []uint64  // files whose notes are to be deleted
+	passed     []*passed // nil: no folder was looked at yet
+	glances    map[string]*glance
 
 	scanAt   time.Time                 // when to look at the folders again
 	resumeAt time.Time                 // not to call Accept before
@@ -37,7 +39,7 @@ type tail struct {
 type complaint struct{ path, text string }
 
 func newTail(f *Follower, s Source, c *committer) *tail {
-	return &tail{f: f, source: s, commit: c, buf: make([]byte, probe+f.MaxBatchBytes+f.MaxLine+1)}
+	return &tail{f: f, source: s, commit: c, glances: map[string]*glance{}, buf: make([]byte, probe+f.MaxBatchBytes+f.MaxLine+1)}
 }
 
 // run follows until ctx ends.
@@ -99,6 +101,13 @@ func (t *tail) step(ctx context.Context, x *file) (sent, drained bool, err error
 		return false, false, nil
 	}
 	now := time.Now()
+	if x.live && x.Offset == 0 && !x.ready {
+		size, _, err := x.look()
+		if err == nil && size > 0 && !x.met {
+			t.scanAt = now
+		}
+		return false, err == nil && size == 0, nil
+	}
 	b, p, rest, err := t.cut(x, now)
 	switch {
 	case errors.Is(err, errTruncated):
@@ -156,7 +165,11 @@ func (t *tail) cut(x *file, now time.Time) (b *batch, p position, rest int, err 
 		b.add(t.f, l, price)
 		taken, split = taken+l.size, c.split
 	}
-	return b, x.advance(t.buf, len(fresh), taken, split), len(fresh) - taken, nil
+	p = x.advance(t.buf, len(fresh), taken, split)
+	if x.live && taken > 0 {
+		p.Mtime = mtime
+	}
+	return b, p, len(fresh) - taken, nil
 }
 
 // rest closes a rotated file that was quiet for long: it stays known.
