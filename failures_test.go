@@ -173,7 +173,10 @@ func TestRefusedFailuresDoNotFeedOnThemselves(t *testing.T) {
 // What cannot be delivered to central is kept here, and makes no failure for central.
 func TestUndeliveredFailuresDoNotFeedOnThemselves(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+		c.Start("central")
 		ship := c.Start("ship1", func(cfg *steward.Config) { cfg.Policy = ack.Policy{Retries: 2} })
+		time.Sleep(time.Second) // they have met
+		c.Link("central").SetFault(func(stewardtest.Pub) []time.Duration { return nil })
 		if r := ended(t, ship, submit(t, ship, "ship1", "Nope", "")[0]); r.Outcome != ack.RejectedEnd {
 			t.Fatalf("%s: %s", r.Outcome, r.Reason)
 		}

@@ -3,7 +3,6 @@ package steward
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -106,7 +105,11 @@ func (n *Node) brokerURL() string {
 		return n.broker.URL()
 	}
 	if len(n.cfg.Brokers) > 0 {
-		return fmt.Sprint(n.cfg.Brokers)
+		urls := make([]string, len(n.cfg.Brokers))
+		for i, u := range n.cfg.Brokers {
+			urls[i] = transport.Redacted(u)
+		}
+		return strings.Join(urls, ",")
 	}
 	return "none"
 }

@@ -108,6 +108,9 @@ func (p *Publisher) missed(entries []store.Entry, err error) error {
 	if !errors.Is(err, ErrOffline) {
 		for _, e := range entries {
 			p.attempts[e.Place]++
+			if !errors.Is(err, ErrNobody) {
+				p.silent[e.Place]++
+			}
 		}
 	}
 	if p.Sent != nil {
@@ -191,6 +194,7 @@ func (p *Publisher) keep(entries []store.Entry, acks []ack.Ack) error {
 		patient = patient && !e.Void && acks[i].Verdict == ack.Accepted && (e.Command || p.Subject.Method == message.MethodResult)
 	}
 	clear(p.attempts)
+	clear(p.silent)
 	p.lastErr = ""
 	p.mu.Unlock()
 	if p.Sent != nil {

@@ -65,7 +65,8 @@ type Publisher struct {
 	refused  int // by another store than expected, in a row
 
 	mu       sync.Mutex
-	attempts map[message.Place]int
+	attempts map[message.Place]int // tries since the last answer
+	silent   map[message.Place]int // of them, those that may have arrived
 	lastErr  string
 	heard    uuid.UUID          // the receiver's journal, by its last hello; Nil: as far as is known it is the one that was met
 	abort    context.CancelFunc // of the request under way
@@ -74,7 +75,8 @@ type Publisher struct {
 // NewPublisher makes p, whose fields are set, ready to Run.
 func NewPublisher(p *Publisher) *Publisher {
 	p.wake, p.hello = make(chan struct{}, 1), make(chan struct{}, 1)
-	p.limit, p.askPause, p.attempts = batchCount, firstAsk, map[message.Place]int{}
+	p.limit, p.askPause = batchCount, firstAsk
+	p.attempts, p.silent = map[message.Place]int{}, map[message.Place]int{}
 	return p
 }
 
@@ -177,7 +179,7 @@ func (p *Publisher) drop(out store.Outgoing) (dropped bool, err error) {
 	ranOut := "its retries ran out"
 	now := time.Now()
 	for _, e := range entries {
-		n := p.Attempts(e.Place)
+		n := p.silent[e.Place] // that a node is not there is no failure: its messages wait
 		pol := p.Policy
 		if e.Retries > 0 {
 			pol.Retries = e.Retries

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sort"
 
 	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 
 	"github.com/steward-bus/steward/internal/config"
+	"github.com/steward-bus/steward/internal/transport"
 	"github.com/steward-bus/steward/store"
 )
 
@@ -25,8 +27,13 @@ func (e *env) versionCmd() *cobra.Command {
 	})
 }
 
-// printConfig writes the configuration in the form of its file, or as JSON.
+// printConfig writes the configuration in the form of its file, or as JSON,
+// without passwords.
 func (e *env) printConfig(cfg config.Config) error {
+	cfg.Broker = slices.Clone(cfg.Broker)
+	for i, u := range cfg.Broker {
+		cfg.Broker[i] = transport.Redacted(u)
+	}
 	b, err := yaml.Marshal(cfg)
 	if err != nil {
 		return err

@@ -77,7 +77,7 @@ func TestSecondSignalExitsAtOnce(t *testing.T) {
 	}
 	f.ship.line(`"msg":"stopping"`)
 	// While it stops nobody waits for an answer: what comes is known not to have been taken.
-	f.want(6, "exec", "ship1", "--retries", "1", "--ack-timeout", "100ms", "--", "true")
+	f.want(6, "exec", "ship1", "--expires", "500ms", "--", "true")
 	if code := f.ship.end(syscall.SIGINT); code != 128+int(syscall.SIGINT) && code != 128+int(syscall.SIGTERM) {
 		t.Errorf("exit code %d, want that of a signal", code)
 	}

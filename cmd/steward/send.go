@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -39,6 +40,21 @@ type draft struct {
 	Labels        map[string]string `json:"labels,omitempty"`
 }
 
+// document is the draft as JSON. Bytes that are no text are refused here: JSON
+// would put others in their place, and another command would run.
+func (d *draft) document() ([]byte, error) {
+	texts := slices.Concat(d.Data, []string{d.Directory, d.FileName})
+	for k, v := range d.Labels {
+		texts = append(texts, k, v)
+	}
+	for _, s := range texts {
+		if !utf8.ValidString(s) {
+			return nil, usageError{fmt.Errorf("%q is not UTF-8: a message holds text only; for a file with such a name use a pattern, or a shell's printf on the node", s)}
+		}
+	}
+	return json.Marshal(d)
+}
+
 // plain takes out of an error where in a document it stands: nobody wrote one.
 func (d *draft) plain(err error) error {
 	p, ok := errors.AsType[*api.Problem](err)
@@ -59,7 +75,7 @@ func (d *draft) plain(err error) error {
 func (d *draft) limits(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&d.AckTimeout, "ack-timeout", "", "how long one attempt waits for its ack: a `DURATION` (5s)")
-	f.IntVar(&d.Retries, "retries", 0, "`N` attempts after the first; 0: until it expires")
+	f.IntVar(&d.Retries, "retries", 0, "`N` attempts after the first that the node leaves unanswered; 0: until it expires")
 	f.StringVar(&d.MethodTimeout, "method-timeout", "", "bound of the run: a `DURATION` (10m)")
 	f.StringVar(&d.Expires, "expires", "", "end of the lifetime, such as 1h, 7d or an RFC 3339 `TIME` (7d)")
 	choose(c, &d.OnUnknown, "on-unknown", "`ACTION` of a node with a command that it had begun, if it cannot tell how that ended (report)", []message.OnUnknown{message.Report, message.Rerun})
@@ -126,7 +142,7 @@ func (e *env) submission(d draft, args []string) ([]byte, error) {
 	}
 	if len(d.To) > 0 {
 		d.Data = append([]string{}, args...)
-		return json.Marshal(d)
+		return d.document()
 	}
 	if len(args) != 1 {
 		return nil, usageError{errors.New("send takes one FILE, or - for stdin, or --to NODE --method METHOD: see steward send --help")}
@@ -177,7 +193,7 @@ was accepted will be delivered.`,
 }
 
 func (e *env) exec(ctx context.Context, cl *api.Client, d draft, detach bool, timeout time.Duration) error {
-	doc, err := json.Marshal(d)
+	doc, err := d.document()
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -72,6 +73,20 @@ func Dial(cfg Config) (*Conn, error) {
 	}
 	close(ready)
 	return c, nil
+}
+
+// Redacted is a broker's URL as it may be shown: without a password or a token.
+func Redacted(broker string) string {
+	scheme, rest, found := strings.Cut(broker, "://")
+	if !found {
+		scheme, rest = "", broker
+	} else {
+		scheme += "://"
+	}
+	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
+		rest = "xxxxx" + rest[at:]
+	}
+	return scheme + rest
 }
 
 // reconnectDelay doubles up to a quarter of a minute, half of it random, so that
