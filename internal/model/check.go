@@ -109,11 +109,12 @@ func (w *world) nobodyKnows() {
 }
 
 // gone notes what may have been sent, as far as its sender can know, to a journal
-// that is no more: such messages, and those that an opening finds waiting.
+// that is no more: also what was given up while it was read, and what an opening
+// found waiting.
 func (w *world) gone(sent set) {
 	s := &w.nodes[central]
 	for i, x := range s.outbox {
-		if x.at != 0 && (sent.has(int8(i)) || x.at.epoch() != s.epoch) {
+		if x.at != 0 && (sent.has(int8(i)) || x.void || x.at.epoch() != s.epoch) {
 			w.truth.may.add(int8(i))
 		}
 	}

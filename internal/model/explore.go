@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"hash/maphash"
+	"slices"
 	"strings"
 	"time"
 )
@@ -201,21 +202,26 @@ func (m *Model) rank(w *world, s step) int {
 	return 0
 }
 
-// trace replays the way to state at, and the steps after it.
-func (x *explorer) trace(at int32, rest []step) (lines []string) {
+// trace tells the way to state at, and the steps after it.
+func (x *explorer) trace(at int32, rest []step) []string {
 	var way []step
 	for ; x.links[at].from >= 0; at = x.links[at].from {
 		way = append(way, x.links[at].step)
 	}
+	slices.Reverse(way)
+	return x.tell(way, rest)
+}
+
+// tell is way in words, and the rest that it comes to when faults stop.
+func (x *explorer) tell(way, rest []step) (lines []string) {
 	x.m.told = func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 	defer func() { x.m.told = nil }()
 	w := x.m.start()
-	for i := range way {
-		x.m.step(&w, way[len(way)-1-i])
+	for _, s := range way {
+		x.m.step(&w, s)
 	}
 	if len(rest) > 0 {
 		lines = append(lines, "-- faults stop --")
-		w.calm()
 	}
 	for _, s := range rest {
 		w.calm()

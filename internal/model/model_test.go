@@ -10,6 +10,8 @@ import (
 
 var (
 	large  = flag.Bool("large", false, "visit the large worlds too: minutes, and gigabytes")
+	walks  = flag.Int("walks", 20_000, "with -large: walks of 80 steps each")
+	seed   = flag.Uint64("seed", 1, "of the walks")
 	states = flag.Int("states", 10_000_000, "with -large: the most of one world")
 )
 
@@ -82,6 +84,15 @@ func TestWideRoad(t *testing.T) {
 	}
 	for _, m := range wide {
 		visit(t, m, *states, false)
+	}
+	for _, m := range wide {
+		t.Run("walk/"+m.Name, func(t *testing.T) {
+			r := m.Walk(*walks, 80, *seed)
+			t.Logf("%d states in %v", r.States, r.Took)
+			if r.Violation != "" {
+				t.Errorf("%s", r)
+			}
+		})
 	}
 }
 
@@ -163,12 +174,12 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// TestTrace shows what a violation looks like.
+// TestTrace: what goes wrong is told in words, by a walk too.
 func TestTrace(t *testing.T) {
 	m := model.Model{Messages: 1, Faults: model.Faults{Crash: receiver}, Without: model.StartedFirst}
-	want := `a message ran twice and did not ask for it:
-  central accepts message 0`
-	if got := m.Explore(1000).String(); !strings.HasPrefix(got, want) || !strings.Contains(got, "ship1 crashes") {
-		t.Errorf("%s", got)
+	for _, got := range []string{m.Explore(1000).String(), m.Walk(1000, 40, 1).String()} {
+		if !strings.HasPrefix(got, "a message ran twice and did not ask for it:\n  central accepts message 0\n") || strings.Count(got, "ship1 crashes") != 1 {
+			t.Errorf("%s", got)
+		}
 	}
 }
