@@ -65,7 +65,7 @@ func (m *Model) check(w *world) {
 			w.fail(falseSent)
 		case st.state == taken && !t.took.has(i):
 			w.fail(falseAck)
-		case st.wanted != none && s.outbox[i].at != 0 && !s.outbox[i].void && !t.void.has(i):
+		case st.wanted != none && st.wanted != unknown && s.outbox[i].at != 0 && !s.outbox[i].void && !t.void.has(i):
 			w.fail(forgotten)
 		}
 	}
@@ -155,7 +155,7 @@ func (m *Model) checkRest(w *world) {
 			w.fail(leftOver)
 		case st.outcome == unknown && !m.justified(w, i):
 			w.fail(needless)
-		case st.outcome == unknown && m.mayRerun(central, i) && !t.forgot.has(i) && t.starts[i] < maxReruns:
+		case st.outcome == unknown && m.mayRerun(central, i) && !t.given.has(i) && !t.forgot.has(i) && t.starts[i] < maxReruns:
 			w.fail(noRerun)
 		}
 	}

@@ -214,6 +214,7 @@ type life struct {
 	attempted place
 	read      outgoing    // by Next, and not sent yet
 	before    place       // what was attempted before it
+	lives     int8        // journal of the receiver when it was sent, if no hello of it was heard
 	after     place       // answered; the commit may be on its way
 	patient   [most]place // accepted; the commit is on its way
 	waits     request     // for an answer
@@ -308,6 +309,7 @@ type truth struct {
 	left         set  // a request that carried it left
 	over         set  // its lifetime ended
 	void         set  // a void for it was answered
+	given        set  // it was given up
 	may          set  // it may be unknown: see check.go
 	forgot       set  // the receiver was set back in place, and lost what it knew of it, unnoticed
 	again        set  // and may run it again

@@ -12,6 +12,7 @@ const (
 	ProbeStranger                           // Publisher.stranger: nothing is sent to a journal before it is met
 	ReadIsAttempt                           // store.Next: what is read to be sent counts as sent from then on
 	RefusedIsAttempt                        // Publisher.send: what another journal refused counts as sent still
+	RefusedByOlder                          // Publisher.send: unless that one was there before it was sent
 	OpeningCountsAsAttempt                  // store.mayHaveBeenSent: what an opening finds waiting may have been sent
 	GiveUpUnknown                           // store.giveUp: after an attempt it is unknown, not expired
 	VoidTravels                             // store.giveUp: and a void travels in its place
@@ -19,6 +20,7 @@ const (
 	VoidOutlivesAck                         // store.answered: an ack that was on its way does not stop the void
 	MetEndsSent                             // store.Met: what may have been sent to another journal is unknown
 	MetRerunGoesOn                          // store.Met: but for what may run again
+	RerunMayHaveRun                         // store.Met: and which, given up then, may have run before
 	AcksBeforeMet                           // store.Met: acks that were on their way to the disk come first
 	StaleIsUnknown                          // store.answered: stale is no acceptance
 	AskOverdue                              // Publisher.ask: a result that does not come is asked for
@@ -42,8 +44,8 @@ const (
 )
 
 var ruleNames = [...]string{
-	"EpochPerOpening", "Prefix", "ProbeStranger", "ReadIsAttempt", "RefusedIsAttempt", "OpeningCountsAsAttempt",
-	"GiveUpUnknown", "VoidTravels", "VoidIsNotSent", "VoidOutlivesAck", "MetEndsSent", "MetRerunGoesOn",
+	"EpochPerOpening", "Prefix", "ProbeStranger", "ReadIsAttempt", "RefusedIsAttempt", "RefusedByOlder", "OpeningCountsAsAttempt",
+	"GiveUpUnknown", "VoidTravels", "VoidIsNotSent", "VoidOutlivesAck", "MetEndsSent", "MetRerunGoesOn", "RerunMayHaveRun",
 	"AcksBeforeMet", "StaleIsUnknown", "AskOverdue", "AskMeets", "OnlyUnknownRefined", "ForStore", "Fence",
 	"MarkWithInbox", "AdoptSettled", "StoredAcks", "HistoryAnswers", "BusyEndsBatch", "StartedFirst",
 	"ExpiredNotStarted", "FinishWithResult", "ResultAgain", "AskTellsCancelled", "CopyNoticed", "CopyDoesNotRun",

@@ -92,7 +92,10 @@ func (m *Model) send(w *world, n node, kind request) {
 		e.attempting()
 		m.say("%s sends %v, for journal %d of %s", n, p.items[:p.n], p.forStore, n.peer())
 	}
-	if e.read = (outgoing{}); m.has(RefusedIsAttempt) {
+	if e.lives = w.nodes[n.peer()].id; kind == probe || e.lives == e.road.store { // no older one will refuse it
+		e.lives = 0
+	}
+	if e.read = (outgoing{}); m.has(RefusedIsAttempt) && e.lives == 0 {
 		e.before = 0
 	}
 	w.emit(n, p)
@@ -136,6 +139,9 @@ func (m *Model) ask(w *world, n node) {
 // noAnswer is Publisher.missed.
 func (m *Model) noAnswer(w *world, n node) {
 	w.unawait(n)
+	if n == central && w.nodes[n].lives != 0 && m.Faults.Mute > 0 { // it was for a journal that is no more
+		w.gone(w.truth.left)
+	}
 	m.say("%s waits for an answer in vain", n)
 }
 
@@ -149,8 +155,8 @@ func (m *Model) hear(w *world, n node) {
 	case a.fenced:
 		m.say("%s hears that it was fenced", n)
 	case a.refused || a.kind == probe:
-		if a.refused && !m.has(RefusedIsAttempt) {
-			m.unsent(&w.nodes[n])
+		if e := &w.nodes[n]; a.refused && a.kind == batch && (a.store == e.lives && m.has(RefusedByOlder) || !m.has(RefusedIsAttempt)) {
+			m.unsent(e)
 		}
 		m.meet(w, n, a.store)
 	default:
@@ -205,6 +211,9 @@ func (m *Model) lostReceiver(w *world, n node) {
 		case s.at == 0 || s.at > acked && !e.mayHaveBeenSent(m, s.at):
 		case m.mayRerun(n, int8(i)) && !s.void && m.has(MetRerunGoesOn):
 			e.road.acked = min(e.road.acked, s.at-1)
+			if st := &e.states[i]; n == central && st.state != ended && m.has(RerunMayHaveRun) {
+				st.state, st.wanted = waiting, unknown
+			}
 		default:
 			m.end(w, n, int8(i), unknown)
 		}
@@ -326,7 +335,11 @@ func (m *Model) giveUp(w *world, i int8, o outcome) {
 		m.end(w, central, i, o)
 		return
 	}
-	if st.wanted = o; o == cancelled {
+	w.truth.given.add(i)
+	if st.wanted != unknown {
+		st.wanted = o
+	}
+	if o == cancelled {
 		if st.state != ended {
 			st.state = cancelling
 		}

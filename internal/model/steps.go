@@ -236,9 +236,6 @@ func (m *Model) step(w *world, s step) {
 	case doSend:
 		if e.road.store != w.nodes[s.n.peer()].id && m.has(ProbeStranger) {
 			w.left.Mute--
-			for _, it := range e.read.items[:e.read.n] {
-				w.truth.may.add(it.message)
-			}
 			m.say("(no hello was heard)")
 		}
 		m.send(w, s.n, batch)
