@@ -50,10 +50,14 @@ func (c *copies) keep(f frame) {
 	}
 }
 
+func connect(broker string) (*nats.Conn, error) {
+	return nats.Connect(broker, nats.Timeout(time.Second), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+}
+
 // send sends up to n of the copies, in any order, and returns when they were
 // answered or nobody is going to.
 func (c *copies) send(ctx context.Context, broker string, rng *rand.Rand, n int) (sent int, err error) {
-	nc, err := nats.Connect(broker, nats.Timeout(time.Second))
+	nc, err := connect(broker)
 	if err != nil {
 		return 0, err
 	}

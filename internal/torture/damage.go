@@ -102,7 +102,7 @@ func (n *node) refused() bool {
 
 // poison publishes what nobody can read to the subjects that went by.
 func (c *copies) poison(ctx context.Context, broker string, rng *rand.Rand, n int) error {
-	nc, err := nats.Connect(broker, nats.Timeout(time.Second))
+	nc, err := connect(broker)
 	if err != nil {
 		return err
 	}

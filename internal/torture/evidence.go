@@ -153,7 +153,7 @@ func (r *round) collect(ctx context.Context) (ev evidence, err error) {
 		}
 		c.Close()
 		if err != nil {
-			return ev, fmt.Errorf("history of %s: %w", name, err)
+			return ev, fmt.Errorf("%w: history of %s: %w", errDead, name, err)
 		}
 		ev.received[name] = map[string]store.Record{}
 		for _, m := range list {
@@ -249,7 +249,7 @@ func (r *round) shutdown(ctx context.Context, ev *evidence) error {
 	ev.again, err = c.Messages(ctx, store.Filter{FromNode: central, Limit: api.MaxLimit})
 	c.Close()
 	if err != nil {
-		return fmt.Errorf("history of central after a restart: %w", err)
+		return fmt.Errorf("%w: history of central after a restart: %w", errDead, err)
 	}
 	var wait sync.WaitGroup
 	for _, n := range r.nodes {

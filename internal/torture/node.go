@@ -334,7 +334,7 @@ func (n *node) freeze(ctx context.Context, hold time.Duration) {
 }
 
 // errDead says that a node does not answer any more, which is a violation too.
-var errDead = errors.New("a node does not answer")
+var errDead = errors.New("a node does not tell")
 
 // client reaches the node, as soon as it answers.
 func (n *node) client(ctx context.Context) (*api.Client, error) {
