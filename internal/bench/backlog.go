@@ -63,9 +63,9 @@ func startNode(bin, data, listen string) (*node, error) {
 	return nil, errors.Join(fmt.Errorf("%s does not answer", data), n.stop())
 }
 
-// memory is a line of the process's status, in MB.
-func (n *node) memory(field string) (float64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", n.cmd.Process.Pid))
+// memoryOf is a line of a process's status, in MB.
+func memoryOf(pid int, field string) (float64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
 	}
@@ -99,7 +99,7 @@ func processes(dir, filled string) (list []figure, err error) {
 			return nil, err
 		}
 		time.Sleep(settle)
-		mb, err := n.memory(x.field)
+		mb, err := memoryOf(n.cmd.Process.Pid, x.field)
 		if err = errors.Join(err, n.stop()); err != nil {
 			return nil, err
 		}

@@ -76,6 +76,7 @@ func run(o options) (err error) {
 	if err != nil {
 		return err
 	}
+	figures = append(figures, fanOutFigures(dir, o)...)
 	if o.only.String() == "" {
 		more, err := processes(dir, filled)
 		if err != nil {

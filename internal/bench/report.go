@@ -30,7 +30,9 @@ This page and its plot were written by one run; nothing on it was edited by hand
 A piece of work is a request that is durable at its sender or broker, consumed, answered with the same bytes, the answer
 durable too, and both acknowledged. Where nothing else is said a message has %d B, and all go to one subject. steward syncs
 both journals, the sender's and the receiver's. The systems that are marked as not durable lose on a power cut what they
-had acknowledged; they are here to show what syncing costs. The load comes from the same machine.
+had acknowledged; they are here to show what syncing costs. The load comes from the same machine. Where one command goes to
+many nodes, these are light receivers that speak the real protocol from a few processes, each with a journal of its own in memory,
+for each would have a disk of its own; the times count from submission to the durable result, the memory is for each receiver.
 
 ![Work per second by calls in flight](%s)
 

@@ -25,7 +25,8 @@ var roles = map[string]func(args []string, say func(string)) (stop func() error,
 	"jetstream": func(args []string, say func(string)) (func() error, error) {
 		return serve(server.Options{JetStream: true, StoreDir: args[0], SyncAlways: args[1] == "always"}, say)
 	},
-	"nsqd": nsqServer,
+	"nsqd":  nsqServer,
+	"fleet": fleetOf,
 	"receiver": func(args []string, say func(string)) (func() error, error) {
 		subjects, err := strconv.Atoi(args[2])
 		if err != nil {
