@@ -208,6 +208,7 @@ func (p *Publisher) drop(out store.Outgoing) (dropped bool, err error) {
 		if err != nil {
 			return false, fmt.Errorf("give up on %s: %w", p.Subject, err)
 		}
+		p.forget(g.places)
 		p.settled(ended)
 		dropped = true
 	}
@@ -220,6 +221,16 @@ func (p *Publisher) drop(out store.Outgoing) (dropped bool, err error) {
 		return true, nil
 	}
 	return dropped, nil
+}
+
+// forget what is known of messages that were given up.
+func (p *Publisher) forget(places []message.Place) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, at := range places {
+		delete(p.attempts, at)
+		delete(p.silent, at)
+	}
 }
 
 func (p *Publisher) settled(ended []store.Settled) {
