@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/google/uuid"
@@ -94,7 +95,7 @@ func TestBackupInTheSameFile(t *testing.T) {
 	before, said := reopen("the same again", false)
 	after, says := reopen("and again", false)
 
-	between := append(bytes.SplitAfter(says, []byte("\n"))[0], bytes.SplitAfter(said, []byte("\n"))[0]...)
+	between := slices.Concat(bytes.SplitAfter(says, []byte("\n"))[0], bytes.SplitAfter(said, []byte("\n"))[0])
 	for what, journal := range map[string][]byte{"a crash before the commit": before, "a crash after the commit": after} {
 		write(path, journal)
 		write(note, between)

@@ -48,7 +48,7 @@ func (p *program) stop() error {
 		return err
 	}
 	select {
-	case <-p.ended:
+	case <-p.ended: //nolint:errcheck // see above
 	case <-time.After(15 * time.Second):
 		return errors.Join(fmt.Errorf("%s does not end", p.cmd.Path), syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL))
 	}
@@ -79,6 +79,6 @@ func freePort() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer l.Close()
+	defer l.Close() //nolint:errcheck // it was for its number only
 	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port), nil
 }

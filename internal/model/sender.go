@@ -346,11 +346,12 @@ func (m *Model) giveUp(w *world, i int8, o outcome) {
 	} else {
 		m.outcome(w, central, i, unknown)
 	}
-	if m.has(VoidTravels) {
+	switch {
+	case m.has(VoidTravels):
 		s.void = true
-	} else if o == cancelled {
+	case o == cancelled:
 		m.end(w, central, i, cancelled)
-	} else {
+	default:
 		m.end(w, central, i, unknown)
 	}
 }

@@ -248,9 +248,10 @@ func (m *Model) step(w *world, s step) {
 	case doHear:
 		m.hear(w, s.n)
 	case doArrive:
-		if s.ack == vRejected {
+		switch s.ack {
+		case vRejected:
 			w.left.Reject--
-		} else if s.ack == vBusy {
+		case vBusy:
 			w.left.Busy--
 		}
 		m.arrive(w, s.n, w.pick(s.n, s.i, s.loud), whim{s.k, s.ack}, s.loud)

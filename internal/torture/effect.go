@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -48,7 +49,7 @@ func effect(args []string) (code int, err error) {
 	case doHang:
 		time.Sleep(time.Minute)
 	case doFork:
-		child := exec.Command("sleep", "1")
+		child := exec.CommandContext(context.Background(), "sleep", "1")
 		child.Stdout, child.SysProcAttr = os.Stdout, &syscall.SysProcAttr{Setsid: true}
 		err = child.Start()
 	}

@@ -89,7 +89,7 @@ func (n *node) run(ctx context.Context) error {
 		why := n.ended()
 		<-ready
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // it was ended from here
 		}
 		n.judgeEnd(err, why, then)
 		if n.isRetired() || n.dead() {

@@ -114,7 +114,7 @@ func (p *proxy) accept() {
 
 // link carries one connection until either end closes it.
 func (p *proxy) link(node net.Conn) {
-	defer node.Close()
+	defer node.Close() //nolint:errcheck // it only ends
 	if mode, _ := p.now(); mode == linkCut {
 		return
 	}
@@ -122,7 +122,7 @@ func (p *proxy) link(node net.Conn) {
 	if err != nil {
 		return
 	}
-	defer broker.Close()
+	defer broker.Close() //nolint:errcheck // it only ends
 	p.mu.Lock()
 	p.conns[node], p.conns[broker] = true, true
 	p.mu.Unlock()
