@@ -80,7 +80,7 @@ func (n *Node) connect() error {
 		return nil // messages are accepted, and wait
 	}
 	c, err := transport.Dial(transport.Config{
-		URLs: urls, Name: "steward/" + n.cfg.Name + "/" + n.cfg.Version, Changed: n.connected, Options: opts,
+		URLs: urls, Name: "steward/" + n.cfg.Name + "/" + n.cfg.Version, Changed: n.connected, Unmet: n.unmet, Options: opts,
 	})
 	if err != nil {
 		n.disconnect()
@@ -130,6 +130,12 @@ func (n *Node) connected(on bool, err error) {
 		return
 	}
 	n.log.Info("connected to broker")
+}
+
+// unmet is told when the broker could not be reached at the start. That is no
+// failure, but it may be a mistake.
+func (n *Node) unmet(err error) {
+	n.log.Warn("no broker yet; messages are accepted and wait", "broker", n.brokerURL(), "err", err)
 }
 
 // wakeAll ends the pauses of publishers to node, whose journal is known if it is

@@ -164,6 +164,9 @@ func (e *env) statusCmd() *cobra.Command {
 				}
 				return printOne(e, s, func() [][]string {
 					broker := "not connected"
+					if s.Broker.LastError != "" {
+						broker += ": " + s.Broker.LastError
+					}
 					if s.Broker.Connected {
 						broker = "connected"
 					}

@@ -33,15 +33,18 @@ type Config struct {
 	URLs    string // comma-separated
 	Name    string // shown by the broker's monitoring
 	Changed func(connected bool, err error)
-	Options []nats.Option // the last word: credentials, or an in-process server
+	Unmet   func(err error) // called once, if the first connection does not come about at once; may be nil
+	Options []nats.Option   // the last word: credentials, or an in-process server
 }
 
 // Dial returns at once; the connection comes when the broker does. It fails only
 // on options that no broker could satisfy.
 func Dial(cfg Config) (*Conn, error) {
 	c := &Conn{}
+	var met, told atomic.Bool
 	changed := func(on bool, err error) {
 		if on {
+			met.Store(true)
 			c.payload.Store(c.nc.MaxPayload())
 		}
 		if err != nil {
@@ -60,7 +63,15 @@ func Dial(cfg Config) (*Conn, error) {
 		nats.ConnectHandler(func(*nats.Conn) { <-ready; changed(true, nil) }),
 		nats.ReconnectHandler(func(*nats.Conn) { <-ready; changed(true, nil) }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { <-ready; changed(false, err) }),
-		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { <-ready; c.lastErr.Store(err.Error()) }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
+			if <-ready; errors.Is(err, nats.ErrNoServers) {
+				return // the error of a server says more
+			}
+			c.lastErr.Store(err.Error())
+			if cfg.Unmet != nil && !met.Load() && !told.Swap(true) {
+				cfg.Unmet(err)
+			}
+		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { <-ready; c.lastErr.Store(err.Error()) }),
 	}, cfg.Options...)
 	nc, err := nats.Connect(cfg.URLs, opts...)
