@@ -89,6 +89,7 @@ type Node struct {
 
 	accepted, received, retries, failures atomic.Uint64
 	msgs                                  *messageLog
+	room                                  process.Room // for requests that wait
 
 	mu          sync.Mutex
 	publishers  map[string]*process.Publisher

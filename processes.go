@@ -49,7 +49,7 @@ func (n *Node) subscriber(s subject.Subject) *process.Subscriber {
 	if sub == nil && len(n.subscribers) < maxSubjects {
 		sub = process.NewSubscriber(&process.Subscriber{
 			Subject: s, Node: n.cfg.Name, Store: n.db, Method: n.methods[s.Method], Allow: n.allow(s.Method), Log: n.log,
-			Stop: n.stop, Work: n.work, Queued: n.queued, Handled: n.handled, Settled: n.settled, Refused: n.refused(s), Requeue: n.requeue, Alone: n.alone, Received: func(k int) { n.received.Add(uint64(k)) },
+			Stop: n.stop, Work: n.work, Queued: n.queued, Handled: n.handled, Settled: n.settled, Refused: n.refused(s), Requeue: n.requeue, Alone: n.alone, Room: &n.room, Received: func(k int) { n.received.Add(uint64(k)) },
 		})
 		n.subscribers[name] = sub
 		defer n.ensure("receive:"+name, sub.Run)

@@ -221,6 +221,6 @@ func (n *Node) offer(r transport.Received) {
 		return
 	}
 	if !sub.Offer(process.Request{Subject: s, Header: r.Header, Data: r.Data, Respond: r.Respond}) {
-		n.report(errorkernel.Failure{Class: errorkernel.Transport, Severity: errorkernel.Warning, Subject: r.Subject, Cause: "more requests than can wait: some were not answered, their senders come again"})
+		n.report(errorkernel.Failure{Class: errorkernel.Transport, Severity: errorkernel.Warning, Subject: r.Subject, Cause: "more requests than there is room for: their senders were told to come again"})
 	}
 }

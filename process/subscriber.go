@@ -17,11 +17,7 @@ import (
 	"github.com/steward-bus/steward/subject"
 )
 
-// Limits of a Subscriber.
-const (
-	requestQueue = 256 // requests that wait; more are not answered, and come again
-	foldRequests = 64  // requests decided in one transaction
-)
+const foldRequests = 64 // requests decided in one transaction
 
 // Subscriber takes what comes on one subject into the inbox and answers it. Set
 // the fields, then Run; Offer may be called concurrently.
@@ -45,49 +41,50 @@ type Subscriber struct {
 	// it is not certain; nil: never.
 	Alone func(context.Context) time.Duration
 
-	in chan Request
+	Room *Room // for requests that wait, shared by the node's Subscribers; nil: one of its own
+
+	in *queue
 }
 
 // NewSubscriber makes s, whose fields are set, ready to Run.
 func NewSubscriber(s *Subscriber) *Subscriber {
-	s.in = make(chan Request, requestQueue)
+	if s.Room == nil {
+		s.Room = &Room{}
+	}
+	s.in = &queue{room: s.Room, wake: make(chan struct{}, 1)}
 	return s
 }
 
-// Offer hands over a request. It never blocks: beyond the queue's bound the
-// request is dropped, which its sender takes for a lost one.
+// Offer hands over a request, and reports whether it is going to be decided on. It
+// never blocks. Where there is no room its sender is told to come again; while
+// Run has ended nobody answers it.
 func (s *Subscriber) Offer(r Request) bool {
-	select {
-	case s.in <- r:
-		return true
-	default:
-		return false
+	waits, full := s.in.add(r)
+	if full {
+		s.respond(r, answer{Store: s.Store.ID(), Acks: runsOf([]ack.Ack{{Verdict: ack.Busy, Reason: "more requests came to the receiver than it has room for"}})})
 	}
+	return waits
 }
 
 // Run takes requests until ctx ends.
 func (s *Subscriber) Run(ctx context.Context) error {
-	for {
-		var group []Request
-		select {
-		case r := <-s.in:
-			group = append(group, r)
-		case <-ctx.Done():
-			return nil
-		}
-	more:
-		for len(group) < foldRequests {
+	s.in.open()
+	defer s.in.end()
+	for ctx.Err() == nil {
+		group := s.in.first(foldRequests)
+		if len(group) == 0 {
 			select {
-			case r := <-s.in:
-				group = append(group, r)
-			default:
-				break more
+			case <-s.in.wake:
+			case <-ctx.Done():
 			}
+			continue
 		}
-		if err := s.take(ctx, group); err != nil {
+		err := s.take(ctx, group)
+		if s.in.done(group); err != nil {
 			return err
 		}
 	}
+	return nil
 }
 
 // take decides on requests of one or more senders, in one transaction, and then

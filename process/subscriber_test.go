@@ -83,8 +83,7 @@ func verdicts(a reply) (list []ack.Verdict) {
 	return list
 }
 
-// Beyond its bound requests are dropped, and Offer never blocks; what waits is
-// decided in few transactions, and answered one by one.
+// What waits is decided in few transactions, and answered one by one.
 func TestRequestsFold(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *road) {
 		if err := r.ship1.Close(); err != nil {
@@ -94,7 +93,7 @@ func TestRequestsFold(t *testing.T) {
 		r.ship1 = r.open("ship1", store.Options{Observe: func(ops int, _ time.Duration) { groups = append(groups, ops) }})
 		sub := r.subscriber(job, idle())
 		ms := r.submit(job, nil, numbers(300)...)
-		answers, dropped := 0, 0
+		answers := 0
 		for _, m := range ms {
 			if !sub.Offer(process.Request{Subject: job, Header: r.head(), Data: events(t, m), Respond: func(b []byte) error {
 				if strings.Contains(string(b), `"accepted"`) {
@@ -102,16 +101,57 @@ func TestRequestsFold(t *testing.T) {
 				}
 				return errors.New("nobody hears it") // which is no error of the subscriber
 			}}) {
-				dropped++
+				t.Error("dropped")
 			}
 		}
 		stop := runs(t, sub.Run)
 		synctest.Wait()
-		if answers != 256 || dropped != 44 || r.ship1.Counts().Inbox != 256 || len(groups) != 4 {
-			t.Errorf("%d answered, %d dropped, in %d transactions", answers, dropped, len(groups))
+		if answers != 300 || r.ship1.Counts().Inbox != 300 || len(groups) != 5 {
+			t.Errorf("%d answered, in %d transactions", answers, len(groups))
 		}
 		if err := stop(); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// The requests that wait for a node are bounded in bytes, over all its subjects;
+// whose request finds no room hears that it is to come again.
+func TestRoomForRequests(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *road) {
+		var room process.Room
+		big, said := make([]byte, 1<<20), ""
+		listener := func(s subject.Subject) *process.Subscriber {
+			sub := r.subscriber(s, idle())
+			sub.Room = &room
+			return process.NewSubscriber(sub)
+		}
+		fill := func(subs ...*process.Subscriber) (waiting int) {
+			said = ""
+			for i := range 100 {
+				sub := subs[i%len(subs)]
+				if sub.Offer(process.Request{Subject: sub.Subject, Header: r.head(), Data: big, Respond: func(b []byte) error { said = string(b); return nil }}) {
+					waiting++
+				}
+			}
+			return waiting
+		}
+		subs := []*process.Subscriber{listener(job), listener(note)}
+		if n := fill(subs...); n != 63 || !strings.Contains(said, `"busy"`) {
+			t.Errorf("%d requests of 1 MiB wait; the others heard %s", n, said)
+		}
+		for _, sub := range subs {
+			stop := runs(t, sub.Run)
+			synctest.Wait()
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+		}
+		if n := fill(subs...); n != 0 || said != "" {
+			t.Errorf("%d requests wait for subscribers that have ended; the others heard %s", n, said)
+		}
+		if n := fill(listener(job)); n != 63 {
+			t.Errorf("%d requests wait after the others were decided on", n)
 		}
 	})
 }
