@@ -94,6 +94,7 @@ type Node struct {
 	mu          sync.Mutex
 	publishers  map[string]*process.Publisher
 	subscribers map[string]*process.Subscriber
+	unknown     int // of them, for methods that the node does not have
 	workers     map[string]*process.Worker
 	peers       map[string]store.Peer
 	waiters     map[uuid.UUID][]chan store.Change

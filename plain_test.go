@@ -1,6 +1,7 @@
 package steward_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -24,7 +25,9 @@ func plain(source, id, data string) []byte {
 // answers sends b to s and reads the verdicts.
 func answers(t *testing.T, nc *nats.Conn, s string, b []byte) (acks []ack.Ack) {
 	t.Helper()
-	m, err := nc.RequestWithContext(t.Context(), s, b)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	m, err := nc.RequestWithContext(ctx, s, b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,6 +81,31 @@ func TestPlainCloudEvent(t *testing.T) {
 		wantFailure(t, ship, errorkernel.Rejection, "malformed event") // the latest of them
 		if list, err := ship.Messages(t.Context(), store.Filter{FromNode: "sensor"}); err != nil || len(list) != 3 || list[0].Outcome != ack.Done {
 			t.Errorf("ship1 keeps %+v, %v", list, err)
+		}
+	})
+}
+
+// However many methods strangers invent, the node's own are served.
+func TestInventedMethods(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+		c.Start("ship1")
+		time.Sleep(time.Second)
+		nc, err := nats.Connect("", nats.InProcessServer(c.Broker))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		for i := range 1200 {
+			if err := nc.Publish(fmt.Sprintf("steward.ship1.EventNACK.Invented%d", i), plain("stranger", "x", `["no"]`)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if a := answers(t, nc, "steward.ship1.EventACK.Job", plain("sensor", "a", `["first"]`)); a[0].Verdict != ack.Accepted {
+			t.Errorf("%+v", a)
+		}
+		central := c.Start("central")
+		if outcome, why := central.Outcome(central.Submit(stewardtest.Command("ship1", "second")), time.Minute); outcome != ack.Done {
+			t.Errorf("%s: %s", outcome, why)
 		}
 	})
 }

@@ -39,14 +39,18 @@ func (n *Node) publish(s subject.Subject) {
 	n.ensure("publish:"+name, p.Run)
 }
 
-// maxSubjects is how many a node serves: beyond, strangers' inventions are not answered.
-const maxSubjects = 1024
+// maxUnknown is how many subjects a node refuses by name whose method it does not
+// have. Beyond, strangers' inventions are not answered.
+const maxUnknown = 1024
 
 func (n *Node) subscriber(s subject.Subject) *process.Subscriber {
 	name := s.String()
 	n.mu.Lock()
-	sub := n.subscribers[name]
-	if sub == nil && len(n.subscribers) < maxSubjects {
+	sub, known := n.subscribers[name], n.methods[s.Method] != nil || s.Method == message.MethodResult
+	if sub == nil && (known || n.unknown < maxUnknown) {
+		if !known {
+			n.unknown++
+		}
 		sub = process.NewSubscriber(&process.Subscriber{
 			Subject: s, Node: n.cfg.Name, Store: n.db, Method: n.methods[s.Method], Allow: n.allow(s.Method), Log: n.log,
 			Stop: n.stop, Work: n.work, Queued: n.queued, Handled: n.handled, Settled: n.settled, Refused: n.refused(s), Requeue: n.requeue, Alone: n.alone, Room: &n.room, Received: func(k int) { n.received.Add(uint64(k)) },
