@@ -27,7 +27,7 @@ bench:
 # or their rows say that they could not be run. Writes docs/performance.md and its plot: let nothing
 # else run meanwhile.
 bench-peers:
-	$(GO) run ./internal/bench -peers -doc docs/performance.md $(BENCH)
+	$(GO) run ./internal/bench -peers -waiting 10000,100000,1000000,5000000 -doc docs/performance.md $(BENCH)
 
 lint:
 	$(GO) run $(GOLANGCI) run

@@ -46,9 +46,10 @@ type node struct {
 	ready     time.Duration // from its start until it answers
 }
 
-// startNode runs central on the data folder data, and waits until it answers.
-func startNode(bin, data, listen string) (*node, error) {
-	n := &node{bin: bin, data: data, cmd: exec.CommandContext(context.Background(), bin, "run", "--node", "central", "--data", data, "--listen", listen, "--log-level", "error")}
+// startNode runs a node on the data folder data, and waits until it answers.
+func startNode(bin, name, data string, more ...string) (*node, error) {
+	args := append([]string{"run", "--node", name, "--data", data, "--log-level", "error"}, more...)
+	n := &node{bin: bin, data: data, cmd: exec.CommandContext(context.Background(), bin, args...)}
 	n.cmd.Stderr = os.Stderr
 	began := time.Now()
 	if err := n.cmd.Start(); err != nil {
@@ -84,29 +85,39 @@ func (n *node) stop() error {
 
 const settle = 5 * time.Second // after its start, a node has done what it does then
 
-// processes measures a real node: idle, and with a backlog under filled.
-func processes(dir, filled string) (list []figure, err error) {
-	bin := filepath.Join(dir, "steward")
-	if out, err := exec.CommandContext(context.Background(), "go", "build", "-o", bin, "./cmd/steward").CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build: %w: %s", err, out)
+// build makes the program that users run.
+func build(dir string) (bin string, err error) {
+	bin = filepath.Join(dir, "steward")
+	if out, err := exec.CommandContext(context.Background(), "go", "build", "-o", bin, "github.com/steward-bus/steward/cmd/steward").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build: %w: %s", err, out)
 	}
+	return bin, nil
+}
+
+// processes measures a real node: idle, and with a backlog under filled.
+func processes(bin, dir, filled string) (list []figure, err error) {
 	for _, x := range []struct{ data, field, name string }{
 		{filepath.Join(dir, "idle"), "VmRSS", "idle node with its broker, RSS"},
 		{filepath.Join(filled, "central"), "RssAnon", "node with the backlog, RssAnon"},
 	} {
-		n, err := startNode(bin, x.data, "127.0.0.1:0")
+		mb, ready, err := startUp(bin, x.data, x.field)
 		if err != nil {
 			return nil, err
 		}
-		time.Sleep(settle)
-		mb, err := memoryOf(n.cmd.Process.Pid, x.field)
-		if err = errors.Join(err, n.stop()); err != nil {
-			return nil, err
-		}
-		list = append(list, figure{Name: x.name, Unit: "MB", Median: mb, Min: mb, Max: mb})
-		s := n.ready.Seconds() * 1000
 		name := strings.Replace(x.name, ", "+strings.TrimPrefix(x.field, "Vm"), ", ready after", 1)
-		list = append(list, figure{Name: name, Unit: "ms", Median: s, Min: s, Max: s})
+		list = append(list, single(x.name, mb, "MB"), single(name, ready, "ms"))
 	}
 	return list, nil
+}
+
+// startUp is the memory of a real central some seconds after its start, and after
+// how many ms it answered.
+func startUp(bin, data, field string) (mb, ready float64, err error) {
+	n, err := startNode(bin, "central", data, "--listen", "127.0.0.1:0")
+	if err != nil {
+		return 0, 0, err
+	}
+	time.Sleep(settle)
+	mb, err = memoryOf(n.cmd.Process.Pid, field)
+	return mb, n.ready.Seconds() * 1000, errors.Join(err, n.stop())
 }

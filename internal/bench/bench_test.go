@@ -50,6 +50,28 @@ func TestEachSystem(t *testing.T) {
 	}
 }
 
+// Real nodes are measured as users run them: with messages that wait, and with a
+// log that is forwarded and arrives as it was.
+func TestRealNodes(t *testing.T) {
+	o := options{rounds: 1, d: 20 * time.Millisecond, json: filepath.Join(t.TempDir(), "bench.json"), waiting: counts{50}, only: regexp.MustCompile(rowForward + "|" + rowIdle)}
+	if err := run(o); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(o.json)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]figure{}
+	for _, f := range read(t, b) {
+		got[f.Name] = f
+	}
+	for _, name := range []string{"50 waiting, drained at", "50 waiting, journal compacted", rowForward + ", lines", rowIdle + ", sender", rowIdle + ", receiver"} {
+		if got[name].Median <= 0 {
+			t.Errorf("%s: %+v", name, got[name])
+		}
+	}
+}
+
 // What is not installed has a row that says so, and the others run.
 func TestNotInstalled(t *testing.T) {
 	t.Chdir(t.TempDir())
@@ -106,6 +128,11 @@ func written(t *testing.T) []figure {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return read(t, b)
+}
+
+func read(t *testing.T, b []byte) []figure {
+	t.Helper()
 	var got struct{ Figures []figure }
 	if err := json.Unmarshal(b, &got); err != nil {
 		t.Fatal(err)

@@ -59,9 +59,7 @@ func fanOutRounds(dir string, count, rounds int) (list []figure, err error) {
 	for i, x := range []struct{ what, unit string }{
 		{"first result", "ms"}, {"median result", "ms"}, {"last result", "ms"}, {"heap for each, sender", "KB"}, {"memory for each, receiver", "KB"},
 	} {
-		v := columns[i]
-		slices.Sort(v)
-		list = append(list, figure{Name: fanOutName(count) + ", " + x.what, Unit: x.unit, Median: median(v), Min: v[0], Max: v[len(v)-1]})
+		list = append(list, spread(fanOutName(count)+", "+x.what, columns[i], x.unit))
 	}
 	return list, nil
 }

@@ -22,6 +22,7 @@ type options struct {
 	rounds  int
 	d       time.Duration
 	backlog int
+	waiting counts
 	peers   bool
 	only    *regexp.Regexp
 	json    string
@@ -36,6 +37,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 5, "runs of each case")
 	flag.DurationVar(&o.d, "d", 3*time.Second, "of each run")
 	flag.IntVar(&o.backlog, "backlog", 1_000_000, "messages that wait for a node that is not there")
+	flag.Var(&o.waiting, "waiting", "measure backlogs of so many messages, and their drain: numbers with commas between them")
 	flag.BoolVar(&o.peers, "peers", false, "measure also what users would pick instead")
 	flag.StringVar(&o.json, "json", "bench.json", "write all figures to this file")
 	flag.StringVar(&o.doc, "doc", "", "write a page with the table, and its plot beside it, to this file")
@@ -77,13 +79,18 @@ func run(o options) (err error) {
 		return err
 	}
 	figures = append(figures, fanOutFigures(dir, o)...)
-	if o.only.String() == "" {
-		more, err := processes(dir, filled)
+	if o.only.MatchString(rowIdle) {
+		more, err := idle(dir)
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w", rowIdle, err)
 		}
 		figures = append(figures, more...)
 	}
+	more, err := realNodes(dir, filled, o)
+	if err != nil {
+		return err
+	}
+	figures = append(figures, more...)
 	for _, f := range figures {
 		fmt.Println(f)
 	}
@@ -104,6 +111,29 @@ func run(o options) (err error) {
 		return err
 	}
 	return os.WriteFile(o.json, append(out, '\n'), 0o644)
+}
+
+// realNodes are the figures of steward processes as users run them.
+func realNodes(dir, filled string, o options) (list []figure, err error) {
+	all, forward := o.only.String() == "", o.only.MatchString(rowForward)
+	if !all && !forward && len(o.waiting) == 0 {
+		return nil, nil
+	}
+	bin, err := build(dir)
+	if err != nil {
+		return nil, err
+	}
+	add := func(more []figure, e error) { list, err = append(list, more...), errors.Join(err, e) }
+	if all {
+		add(processes(bin, dir, filled))
+	}
+	if forward {
+		add(forwarding(bin, dir, o.rounds))
+	}
+	for _, count := range o.waiting {
+		add(waitingFigures(bin, dir, count, o))
+	}
+	return list, err
 }
 
 // interleaved measures each row once in each round.

@@ -103,8 +103,12 @@ func runNode(name, dir, url string, subjects int) (n *steward.Node, stop func() 
 	if err != nil {
 		return nil, nil, err
 	}
+	methods := []process.Method{heapMethod}
 	for i := 1; i < subjects; i++ {
-		if err := n.Handle(echoAs(methodOf(i))); err != nil {
+		methods = append(methods, echoAs(methodOf(i)))
+	}
+	for _, m := range methods {
+		if err := n.Handle(m); err != nil {
 			return nil, nil, errors.Join(err, n.Close())
 		}
 	}

@@ -105,6 +105,12 @@ func (r row) figure(samples []sample, missing error) figure {
 	}
 }
 
+// spread is a figure of some measurements.
+func spread(name string, values []float64, unit string) figure {
+	slices.Sort(values)
+	return figure{Name: name, Unit: unit, Median: median(values), Min: values[0], Max: values[len(values)-1]}
+}
+
 func column(samples []sample, of func(sample) float64) (sorted []float64) {
 	for _, s := range samples {
 		sorted = append(sorted, of(s))
