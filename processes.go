@@ -80,7 +80,7 @@ func (n *Node) allow(name string) func(string) error {
 func (n *Node) refused(s subject.Subject) func(store.Item, string) {
 	return func(item store.Item, reason string) {
 		n.report(errorkernel.Failure{
-			Class: errorkernel.Rejection, Severity: errorkernel.Warning, Subject: s.String(), Message: item.ID.String(),
+			Class: errorkernel.Rejection, Severity: errorkernel.Warning, Subject: s.String(), Message: item.ID.String(), Among: []string{item.From},
 			Cause: fmt.Sprintf("refused a message of %s: %s", item.From, reason),
 		})
 	}

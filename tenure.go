@@ -127,7 +127,7 @@ func (n *Node) renounce(twin tenure.Claim) (uuid.UUID, error) {
 		return uuid.Nil, err
 	}
 	n.report(errorkernel.Failure{
-		Class: errorkernel.Identity, Severity: errorkernel.Critical, Process: "journal", // or it would be one with the above
+		Class: errorkernel.Identity, Severity: errorkernel.Critical, Process: "name",
 		Cause: fmt.Sprintf("this journal was cloned: another node has it too (%s). It takes a new identity, %s; what waits in its inbox may have run there, and ends as unknown", describe(twin), n.db.ID()),
 	})
 	return n.db.ID(), nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -15,9 +16,10 @@ import (
 
 // Limits of a Failure, in bytes.
 const (
-	MaxCause   = 8 << 10  // Cause; longer ones are cut
-	MaxName    = 512      // ID, Node, Process, Subject and Message; longer ones are cut
-	MaxEncoded = 64 << 10 // the form that travels
+	MaxCause   = 8 << 10   // Cause; longer ones are cut
+	MaxName    = 512       // ID, Node, Process, Subject, Message and each of Among; longer ones are cut
+	MaxAmong   = 16        // names in Among; the first ones are kept
+	MaxEncoded = 128 << 10 // the form that travels
 )
 
 // ErrInvalid is wrapped by every error of Decode.
@@ -85,7 +87,10 @@ func (f Failure) validate() error {
 	if len(f.Cause) > MaxCause {
 		return fmt.Errorf("cause has %d bytes: at most %d are allowed", len(f.Cause), MaxCause)
 	}
-	for _, s := range []string{f.Node, f.Process, f.Subject, f.Message} {
+	if len(f.Among) > MaxAmong {
+		return fmt.Errorf("among has %d names: at most %d are allowed", len(f.Among), MaxAmong)
+	}
+	for _, s := range append([]string{f.Node, f.Process, f.Subject, f.Message}, f.Among...) {
 		if len(s) > MaxName {
 			return fmt.Errorf("%.64q… has %d bytes: at most %d are allowed", s, len(s), MaxName)
 		}
@@ -103,6 +108,10 @@ func bounded(f Failure) Failure {
 	f.Cause = cut(f.Cause, MaxCause)
 	for _, s := range []*string{&f.ID, &f.Node, &f.Process, &f.Subject, &f.Message} {
 		*s = cut(*s, MaxName)
+	}
+	f.Among = slices.Clone(f.Among[:min(len(f.Among), MaxAmong)])
+	for i, name := range f.Among {
+		f.Among[i] = cut(name, MaxName)
 	}
 	return f
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"math"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +18,7 @@ func failure() errorkernel.Failure {
 	return errorkernel.Failure{
 		ID: "019a9f2c-0000-7000-8000-000000000001", Node: "ship1", Class: errorkernel.Handler, Severity: errorkernel.Error,
 		Subject: "steward.ship1.CommandACK.Echo", Message: "m1", Cause: "exit <1>", Action: errorkernel.Log,
-		Count: 3, First: at, Last: at.Add(time.Second),
+		Among: []string{"steward.ship1.CommandACK.Echo", "steward.ship2.CommandACK.Echo"}, Count: 3, First: at, Last: at.Add(time.Second),
 	}
 }
 
@@ -24,7 +26,7 @@ func TestEncodedFailureComesBack(t *testing.T) {
 	f := failure()
 	got, err := errorkernel.Decode(f.Encode())
 	must(t, err)
-	if got != f {
+	if !reflect.DeepEqual(got, f) {
 		t.Errorf("got %+v, want %+v", got, f)
 	}
 }
@@ -38,6 +40,7 @@ func TestEncodeCutsToItsLimits(t *testing.T) {
 	} {
 		f := failure()
 		f.Cause, f.Process, f.First = cause, cause, time.Unix(math.MaxInt32<<20, 0)
+		f.Among = slices.Repeat([]string{cause}, 2*errorkernel.MaxAmong)
 		b := f.Encode()
 		got, err := errorkernel.Decode(b)
 		if err != nil || len(b) > errorkernel.MaxEncoded {
@@ -57,6 +60,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"not UTF-8":    strings.Replace(good, "exit", "\xff", 1),
 		"too long":     good + strings.Repeat(" ", errorkernel.MaxEncoded),
 		"long cause":   strings.Replace(good, "exit", strings.Repeat("x", errorkernel.MaxCause), 1),
+		"long among":   strings.Replace(good, `["steward.ship1`, `["`+strings.Repeat(`x","`, errorkernel.MaxAmong)+`steward.ship1`, 1),
 		"long process": strings.Replace(good, `"m1"`, `"`+strings.Repeat("x", errorkernel.MaxName+1)+`"`, 1),
 		"no id":        strings.Replace(good, "019a9f2c-0000-7000-8000-000000000001", "", 1),
 		"other id":     strings.Replace(good, "019a9f2c-0000-7000-8000-000000000001", "../../x", 1),

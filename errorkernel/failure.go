@@ -44,23 +44,19 @@ const (
 // Failure is one thing that went wrong. JSON names are part of the wire and of
 // the API.
 type Failure struct {
-	ID       string    `json:"id"` // of the first of its kind in a coalesced run
+	ID       string    `json:"id"` // of the first of its kind in a coalesced run; what follows is of the latest
 	Node     string    `json:"node"`
 	Class    Class     `json:"class"`
 	Severity Severity  `json:"severity"`
 	Process  string    `json:"process,omitempty"`   // the process that failed, usually a subject
 	Subject  string    `json:"subject,omitempty"`   // the subject of the message
 	Message  string    `json:"messageId,omitempty"` // id of the message, if it is about one
+	Among    []string  `json:"among,omitempty"`     // subjects, processes or nodes that it stands for, if several: up to MaxAmong
 	Cause    string    `json:"cause"`               // what happened, for the operator
 	Action   Action    `json:"action"`
-	Count    int       `json:"count"` // how many failures of this fingerprint it stands for
+	Count    int       `json:"count"` // how many failures of this kind it stands for
 	First    time.Time `json:"first"`
 	Last     time.Time `json:"last"`
 	Kept     time.Time `json:"kept,omitzero"`     // when the node that was asked first, or again, took note of it
 	Resolved time.Time `json:"resolved,omitzero"` // when an operator resolved it
-}
-
-// Fingerprint is what failures that coalesce have in common.
-func (f Failure) Fingerprint() string {
-	return f.Node + "|" + string(f.Class) + "|" + f.Process + "|" + f.Subject
 }

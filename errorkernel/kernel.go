@@ -194,6 +194,9 @@ func (k *Kernel) log(f Failure) {
 			attrs = append(attrs, a)
 		}
 	}
+	if len(f.Among) > 0 {
+		attrs = append(attrs, slog.Any("among", f.Among))
+	}
 	attrs = append(attrs, slog.String("action", string(f.Action)), slog.Int("count", f.Count), slog.String("err", f.Cause))
 	k.Log.LogAttrs(context.Background(), level, "failure", attrs...)
 }
@@ -213,16 +216,19 @@ func aboutErrorLog(f Failure) bool {
 }
 
 // Report makes f known to the log, the store and central. It never blocks: under
-// a storm failures of one fingerprint become one with a count. Class and Cause
-// must be set; Severity may be, else the class decides; ID, Node, First, Last
-// and Count have defaults; Action is the kernel's own. Set Subject where f is
-// about a message: one whose method is ErrorLog does not go to central.
+// a storm failures of one kind become one record with a count: those of one class
+// whose causes differ in names, ids and numbers only. Class and Cause must be set; Severity may be, else the class decides; ID, Node, First, Last
+// and Count have defaults; Action is the kernel's own. Among names whom it befell,
+// by default its subject. Set Subject where f is about a message: one whose
+// method is ErrorLog does not go to central.
 func (k *Kernel) Report(f Failure) {
 	f.Action = Log
-	k.record(f)
+	k.record(f, f.Cause)
 }
 
-func (k *Kernel) record(f Failure) {
+// record is Report of a failure whose kind depends on cause, which its Cause says
+// with more words.
+func (k *Kernel) record(f Failure, cause string) {
 	k.setup()
 	now := time.Now()
 	f.Node = cmp.Or(f.Node, k.Node)
@@ -241,14 +247,15 @@ func (k *Kernel) record(f Failure) {
 	if k.Observe != nil {
 		k.Observe(f)
 	}
-	k.ledger.fold(bounded(f))
+	f = bounded(f)
+	k.ledger.fold(f, f.kind(cause))
 }
 
 // Fatal ends the node: what err is about, such as the journal, can be relied on
 // no longer. It never blocks; Run stops the processes and returns an error
 // that wraps ErrFatal and the first err. The failure is told as critical.
 func (k *Kernel) Fatal(class Class, err error) {
-	k.record(Failure{Class: class, Severity: Critical, Cause: err.Error() + ": the node stops", Action: Terminate})
+	k.record(Failure{Class: class, Severity: Critical, Cause: err.Error() + ": the node stops", Action: Terminate}, err.Error())
 	k.mu.Lock()
 	if k.fatal == nil {
 		k.fatal = fmt.Errorf("%w: %w", ErrFatal, err)

@@ -171,11 +171,12 @@ func TestSeverityThatRisesIsToldAtOnce(t *testing.T) {
 func TestTooManyKindsShareOneRecordPerClass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var sent place
-		k := &errorkernel.Kernel{Forward: sent.take, Policy: errorkernel.Policy{Fingerprints: 100}}
+		k := &errorkernel.Kernel{Forward: sent.take, Policy: errorkernel.Policy{Kinds: 100}}
 		stop := running(t, k)
 		for i := range 5000 {
-			k.Report(errorkernel.Failure{Class: errorkernel.Rejection, Subject: fmt.Sprint("s", i), Cause: "no"})
-			k.Report(errorkernel.Failure{Class: errorkernel.Unknown, Subject: fmt.Sprintf("p.n%d.EventACK.ErrorLog", i), Cause: "no"})
+			why := "no " + letters(i)
+			k.Report(errorkernel.Failure{Class: errorkernel.Rejection, Subject: fmt.Sprint("s", i), Cause: why})
+			k.Report(errorkernel.Failure{Class: errorkernel.Unknown, Subject: fmt.Sprintf("p.n%d.EventACK.ErrorLog", i), Cause: why})
 		}
 		must(t, stop())
 		if _, runs := sent.count(); runs != 50+1 || sent.total() != 5000 {
@@ -185,6 +186,11 @@ func TestTooManyKindsShareOneRecordPerClass(t *testing.T) {
 			t.Errorf("stats are %+v", s)
 		}
 	})
+}
+
+// letters is a word for i.
+func letters(i int) string {
+	return strings.Map(func(r rune) rune { return r - '0' + 'a' }, fmt.Sprint(i))
 }
 
 func TestFailureOfTheRoadDoesNotFeedOnItself(t *testing.T) {

@@ -1,13 +1,14 @@
 package errorkernel
 
 import (
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
 )
 
-// ledger folds failures of one fingerprint into runs. A run is told at once when
+// ledger folds failures of one kind into runs. A run is told at once when
 // it begins and when it becomes more severe, else at the end of a window that
 // doubles with each summary; a window without a failure ends it. What is told
 // carries the run's ID and its whole count, so the latest replaces the earlier.
@@ -21,10 +22,11 @@ type ledger struct {
 	stats Stats
 }
 
-// run is what one fingerprint did since it was last quiet.
+// run is what one kind of failure did since it was last quiet.
 type run struct {
 	key    string
 	f      Failure
+	names  []string // whom it befell, the first MaxAmong
 	urgent bool
 	window time.Duration
 	due    time.Time // end of the window
@@ -40,26 +42,39 @@ type report struct {
 }
 
 // fold adds f to its run in constant time and without any input or output.
-func (l *ledger) fold(f Failure) {
+func (l *ledger) fold(f Failure, key string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.stats.Failures[f.Class] += uint64(f.Count)
-	key := f.Fingerprint()
+	names := f.stands()
 	r := l.runs[key]
-	if r == nil && len(l.runs) >= l.policy.Fingerprints {
+	if r == nil && len(l.runs) >= l.policy.Kinds {
 		l.stats.Lumped += uint64(f.Count)
 		key, f = lump(f)
 		r = l.runs[key]
 	}
 	if r == nil {
-		l.begin(key, f)
+		r = l.begin(key, f)
 	} else {
 		l.add(r, f)
+	}
+	r.befell(names)
+}
+
+// befell adds to whom r names; there is no need to list one.
+func (r *run) befell(names []string) {
+	for _, name := range names {
+		if len(r.names) < MaxAmong && !slices.Contains(r.names, name) {
+			r.names = append(r.names, name)
+		}
+	}
+	if r.f.Among = nil; len(r.names) > 1 {
+		r.f.Among = slices.Clip(r.names) // what lies in it stays
 	}
 }
 
 // lump makes f one of the other failures of its class. The key has no bar, so it
-// is nobody's fingerprint. Those that stay at this node are lumped apart.
+// is no kind's. Those that stay at this node are lumped apart.
 func lump(f Failure) (string, Failure) {
 	key, sub := "other "+string(f.Class), ""
 	if aboutErrorLog(f) {
@@ -80,7 +95,7 @@ func about(f Failure) string {
 	return s
 }
 
-func (l *ledger) begin(key string, f Failure) {
+func (l *ledger) begin(key string, f Failure) *run {
 	if f.ID == "" {
 		f.ID = uuid.Must(uuid.NewV7()).String()
 	}
@@ -89,6 +104,7 @@ func (l *ledger) begin(key string, f Failure) {
 	l.order = append(l.order, r)
 	r.f = l.graded(f, f.Count)
 	l.nudge()
+	return r
 }
 
 func (l *ledger) add(r *run, f Failure) {
@@ -99,6 +115,10 @@ func (l *ledger) add(r *run, f Failure) {
 		l.nudge()
 	} else {
 		f.Severity = r.f.Severity
+	}
+	if r.f.Action == Terminate && f.Action != Terminate && f.Process != r.f.Process { // that one still needs a hand
+		r.f.Count, r.f.Last, r.f.Severity = f.Count, f.Last, f.Severity
+		return
 	}
 	r.f = f
 }

@@ -8,13 +8,13 @@ import (
 
 // Policy sets the kernel's limits. The zero Policy is the default one.
 type Policy struct {
-	Failures     int           // a process is terminated at its nth failure within Window; 0: 5
-	Window       time.Duration // 0: 1 min
-	Pause        time.Duration // before the first restart, doubled by each further failure within Window; 0: 1 s
-	MaxPause     time.Duration // 0: 1 min
-	Summary      time.Duration // from the first failure of a kind to the first summary, doubled by each; 0: 10 s
-	MaxSummary   time.Duration // 0: 5 min
-	Fingerprints int           // kinds of failure told apart at a time, the rest goes to one per class; 0: 1024
+	Failures   int           // a process is terminated at its nth failure within Window; 0: 5
+	Window     time.Duration // 0: 1 min
+	Pause      time.Duration // before the first restart, doubled by each further failure within Window; 0: 1 s
+	MaxPause   time.Duration // 0: 1 min
+	Summary    time.Duration // from the first failure of a kind to the first summary, doubled by each; 0: 10 s
+	MaxSummary time.Duration // 0: 5 min
+	Kinds      int           // kinds of failure told apart at a time, the rest goes to one per class; 0: 1024
 }
 
 func (p Policy) withDefaults() Policy {
@@ -24,7 +24,7 @@ func (p Policy) withDefaults() Policy {
 	p.MaxPause = cmp.Or(p.MaxPause, time.Minute)
 	p.Summary = cmp.Or(p.Summary, 10*time.Second)
 	p.MaxSummary = cmp.Or(p.MaxSummary, 5*time.Minute)
-	p.Fingerprints = cmp.Or(p.Fingerprints, 1024)
+	p.Kinds = cmp.Or(p.Kinds, 1024)
 	return p
 }
 
@@ -60,7 +60,7 @@ func (p Policy) rules() []rule {
 }
 
 // decide looks up the nth failure of a process within Window, or the nth of a
-// fingerprint within one coalesced run. known is false for a class without a line.
+// kind within one coalesced run. known is false for a class without a line.
 func (p Policy) decide(c Class, n int) (d decision, known bool) {
 	for _, r := range p.rules() {
 		if r.class == c {

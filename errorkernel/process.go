@@ -153,7 +153,7 @@ func (k *Kernel) failedAtStop(p *process, err error) {
 	if !errors.Is(err, context.Canceled) {
 		f := failureOf(err)
 		f.Severity, f.Process, f.Action = Error, p.status.Name, Log
-		k.record(f)
+		k.record(f, f.Cause)
 	}
 }
 
@@ -166,6 +166,7 @@ func (k *Kernel) failed(p *process, err error) (pause time.Duration, down bool) 
 	d, _ := k.Policy.decide(Process, n)
 	p.status.Since, p.status.LastError = now, cut(err.Error(), 1024)
 	f := failureOf(err)
+	cause := f.Cause
 	if down = d.action == Terminate; down {
 		p.status.State = Terminated
 		p.status.Advice = "steward processes restart " + p.status.Name
@@ -178,7 +179,7 @@ func (k *Kernel) failed(p *process, err error) (pause time.Duration, down bool) 
 	}
 	f.Severity, f.Process, f.Action = d.severity, p.status.Name, d.action
 	k.mu.Unlock()
-	k.record(f)
+	k.record(f, cause)
 	return pause, down
 }
 

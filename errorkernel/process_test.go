@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -192,4 +193,23 @@ func TestProcessStatusAsJSON(t *testing.T) {
 	if want := `{"name":"p","state":"running","restarts":0,"since":"1970-01-01T00:00:00Z"}`; string(b) != want {
 		t.Errorf("got %s, want %s", b, want)
 	}
+}
+
+func TestTerminatedProcessStaysInTheRecordThatOthersShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var kept place
+		k := &errorkernel.Kernel{Store: kept.take, Policy: errorkernel.Policy{Failures: 2}}
+		stop := running(t, k)
+		fail := func(context.Context) error { return errors.New("no such folder") }
+		must(t, k.Go("inmsg", fail))
+		pass(10 * time.Second)
+		must(t, k.Go("drop", fail))
+		synctest.Wait()
+		must(t, stop())
+		f := kept.only(t)
+		if f.Action != errorkernel.Terminate || f.Process != "inmsg" || f.Severity != errorkernel.Critical || f.Count != 3 ||
+			!slices.Equal(f.Among, []string{"inmsg", "drop"}) || !strings.Contains(f.Cause, "steward processes restart inmsg") {
+			t.Errorf("record is %+v", f)
+		}
+	})
 }

@@ -146,7 +146,11 @@ func (s *Subscriber) take(ctx context.Context, group []Request) error {
 		failpoint.Hit(failpoint.Settled)
 		s.Settled(got.Settled)
 	}
-	s.report(batches, got.Replies)
+	if s.Refused != nil {
+		for _, r := range got.Refused {
+			s.Refused(r.Item, r.Reason)
+		}
+	}
 	return nil
 }
 
@@ -156,19 +160,6 @@ func (s *Subscriber) respond(r Request, a answer) {
 	}
 	if err := r.Respond(a.encode()); err != nil {
 		s.Log.Debug("an answer was not sent", "subject", s.Subject, "err", err)
-	}
-}
-
-func (s *Subscriber) report(batches []store.Batch, replies []store.Reply) {
-	if s.Refused == nil {
-		return
-	}
-	for i, b := range batches {
-		for k, a := range replies[i].Acks {
-			if a.Verdict == ack.Rejected {
-				s.Refused(b.Items[k], a.Reason)
-			}
-		}
 	}
 }
 

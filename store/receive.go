@@ -56,6 +56,13 @@ type Received struct {
 	Settled []Settled       // own commands whose result came
 	Done    []*Finished     // items that ended with their acceptance; their replies are queued
 	New     int             // messages accepted into the inbox
+	Refused []Refused       // what was rejected now, and not before: to say it again is no news
+}
+
+// Refused is a message that this node rejected.
+type Refused struct {
+	Item
+	Reason string
 }
 
 // Receive decides on batches, in order. What it accepts is in the inbox, with
@@ -218,6 +225,9 @@ func (r *receiver) decide(item Item) (ack.Ack, error) {
 		if err := r.take(item); err != nil {
 			return a, err
 		}
+	}
+	if a.Verdict == ack.Rejected {
+		r.got.Refused = append(r.got.Refused, Refused{item, a.Reason})
 	}
 	r.remember(item.Place, a)
 	return a, nil

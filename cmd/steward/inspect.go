@@ -148,7 +148,11 @@ func failureRows(list []errorkernel.Failure) [][]string {
 	rows := [][]string{{"ID", "LAST", "NODE", "CLASS", "SEVERITY", "ACTION", "COUNT", "CAUSE"}}
 	for _, f := range list {
 		line, _, _ := strings.Cut(f.Cause, "\n")
-		rows = append(rows, []string{f.ID, clock(f.Last), f.Node, string(f.Class), string(f.Severity), string(f.Action), fmt.Sprint(f.Count), cut(line, 300)})
+		line = cut(line, 300)
+		if len(f.Among) > 0 {
+			line += " (among: " + cut(strings.Join(f.Among, ", "), 200) + ")"
+		}
+		rows = append(rows, []string{f.ID, clock(f.Last), f.Node, string(f.Class), string(f.Severity), string(f.Action), fmt.Sprint(f.Count), line})
 	}
 	return rows
 }

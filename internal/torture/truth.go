@@ -142,7 +142,8 @@ func classes() map[ack.Outcome]errorkernel.Class {
 }
 
 // told: what ended badly is known to the error kernel, by class and subject, since
-// it folds failures of a kind. Classes that say that something broke have a cause.
+// it folds failures of a kind, and names some of the subjects. Classes that say
+// that something broke have a cause.
 func (j *judgement) told() {
 	heard := map[string]bool{}
 	broken := slices.ContainsFunc(j.events, func(e event) bool { return strings.HasPrefix(e.What, faultDisk) })
@@ -151,7 +152,12 @@ func (j *judgement) told() {
 			f.Class == errorkernel.Identity && j.anyLost() {
 			continue
 		}
-		heard[string(f.Class)+" "+f.Subject] = true
+		for _, s := range append(f.Among, f.Subject) {
+			heard[string(f.Class)+" "+s] = true
+		}
+		if len(f.Among) == errorkernel.MaxAmong {
+			heard[string(f.Class)] = true
+		}
 		switch f.Class {
 		case errorkernel.Storage, errorkernel.Identity, errorkernel.Process:
 			j.breach("", f.Message, "the error kernel of %s heard of class %s, and nothing of it was done: %s", f.Node, f.Class, f.Cause)
@@ -165,7 +171,7 @@ func (j *judgement) told() {
 	for _, m := range j.sent {
 		class, bad := classes()[m.Outcome]
 		name := fmt.Sprintf("%s steward.%s.%s.%s", class, m.ToNode, m.Kind, m.Method)
-		if bad && !heard[name] && !missing[name] {
+		if bad && !heard[name] && !heard[string(class)] && !missing[name] {
 			missing[name] = true
 			j.breach(m.Labels["key"], m.ID, "ended as %s, and the error kernel has nothing of %s", m.Outcome, name)
 		}
