@@ -89,6 +89,7 @@ type Node struct {
 
 	accepted, received, retries, failures atomic.Uint64
 	msgs                                  *messageLog
+	heard                                 uuid.UUID    // notices up to it; its process' own
 	room                                  process.Room // for requests that wait
 
 	mu          sync.Mutex
@@ -101,7 +102,8 @@ type Node struct {
 	outcomes    map[ack.Outcome]uint64
 	files       map[uuid.UUID]bool // records to be written to results/
 	filesWake   chan struct{}
-	inbound     []func() // end what is listened to
+	noticed     chan struct{} // the error kernel has something to hear
+	inbound     []func()      // end what is listened to
 	twins       []twinKey
 
 	began sync.Once
@@ -128,13 +130,18 @@ func New(cfg Config) (*Node, error) {
 		methods: map[string]*process.Method{}, publishers: map[string]*process.Publisher{},
 		subscribers: map[string]*process.Subscriber{}, workers: map[string]*process.Worker{},
 		peers: map[string]store.Peer{}, waiters: map[uuid.UUID][]chan store.Change{}, outcomes: map[ack.Outcome]uint64{},
-		files: map[uuid.UUID]bool{}, filesWake: make(chan struct{}, 1),
+		files: map[uuid.UUID]bool{}, filesWake: make(chan struct{}, 1), noticed: make(chan struct{}, 1),
 	}
 	n.stop, n.halt = context.WithCancelCause(context.Background())
 	n.metrics = n.newMetrics()
 	db, err := store.Open(filepath.Join(cfg.Dir, "journal.db"), store.Options{
 		Node: cfg.Name, Prefix: cfg.Prefix, HistoryAge: cfg.HistoryAge, HistoryCount: cfg.HistoryCount, InboxLimit: cfg.InboxLimit,
-		Changed: n.changed,
+		Changed: n.changed, Notify: bad, Noticed: func() {
+			select {
+			case n.noticed <- struct{}{}:
+			default: // it is awake
+			}
+		},
 		Observe: func(ops int, took time.Duration) { n.metrics.Committed(took, ops) },
 	})
 	if err != nil {
@@ -151,7 +158,7 @@ func New(cfg Config) (*Node, error) {
 	for _, p := range peers {
 		n.peers[p.Name] = p
 	}
-	n.kernel = &errorkernel.Kernel{Node: cfg.Name, Log: n.log, Store: n.keepFailure, Observe: n.count}
+	n.kernel = &errorkernel.Kernel{Node: cfg.Name, Log: n.log, Store: n.keepFailure, Told: n.toldNotices, Observe: n.count}
 	if cfg.Central != "" && cfg.Central != cfg.Name {
 		n.kernel.Forward = n.forwardFailure
 	}
@@ -257,6 +264,7 @@ func (n *Node) spawn() error {
 		"metrics":  n.serveMetrics,
 		"forward":  n.forwardLogs,
 		"failures": n.relayStorageFault,
+		"notices":  n.tellNotices,
 	}
 	if !n.cfg.Headless {
 		steady["api"], steady["submit"] = n.serveAPI, n.watchSubmissions

@@ -53,7 +53,7 @@ func (n *Node) subscriber(s subject.Subject) *process.Subscriber {
 		}
 		sub = process.NewSubscriber(&process.Subscriber{
 			Subject: s, Node: n.cfg.Name, Store: n.db, Method: n.methods[s.Method], Allow: n.allow(s.Method), Log: n.log,
-			Stop: n.stop, Work: n.work, Queued: n.queued, Handled: n.handled, Settled: n.settled, Refused: n.refused(s), Requeue: n.requeue, Alone: n.alone, Room: &n.room, Received: func(k int) { n.received.Add(uint64(k)) },
+			Stop: n.stop, Work: n.work, Queued: n.queued, Handled: n.handled, Settled: n.settled, Requeue: n.requeue, Alone: n.alone, Room: &n.room, Received: func(k int) { n.received.Add(uint64(k)) },
 		})
 		n.subscribers[name] = sub
 		defer n.ensure("receive:"+name, sub.Run)
@@ -73,16 +73,6 @@ func (n *Node) allow(name string) func(string) error {
 			return nil
 		}
 		return fmt.Errorf("%s does not take %s from %s: its configuration allows %v", n.cfg.Name, name, from, list)
-	}
-}
-
-// refused tells of a message to s that was rejected here.
-func (n *Node) refused(s subject.Subject) func(store.Item, string) {
-	return func(item store.Item, reason string) {
-		n.report(errorkernel.Failure{
-			Class: errorkernel.Rejection, Severity: errorkernel.Warning, Subject: s.String(), Message: item.ID.String(), Among: []string{item.From},
-			Cause: fmt.Sprintf("refused a message of %s: %s", item.From, reason),
-		})
 	}
 }
 

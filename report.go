@@ -4,11 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
-	"github.com/steward-bus/steward/ack"
 	"github.com/steward-bus/steward/errorkernel"
 	"github.com/steward-bus/steward/internal/metrics"
 	"github.com/steward-bus/steward/message"
@@ -74,20 +72,6 @@ func (n *Node) sent(messages int, repeat bool) {
 	n.metrics.Sent(messages)
 }
 
-// classes says as what the error kernel hears of an outcome; the others are
-// what was asked for.
-var classes = map[ack.Outcome]struct {
-	class    errorkernel.Class
-	severity errorkernel.Severity
-}{
-	ack.Failed:      {errorkernel.Handler, errorkernel.Warning},
-	ack.Timeout:     {errorkernel.Handler, errorkernel.Warning},
-	ack.RejectedEnd: {errorkernel.Rejection, errorkernel.Error},
-	ack.Expired:     {errorkernel.Expiry, errorkernel.Error},
-	ack.Undelivered: {errorkernel.Undelivered, errorkernel.Error},
-	ack.Unknown:     {errorkernel.Unknown, errorkernel.Error},
-}
-
 // settled is told of messages that got their outcome.
 func (n *Node) settled(ended []store.Settled) {
 	n.mu.Lock()
@@ -102,9 +86,6 @@ func (n *Node) settled(ended []store.Settled) {
 		} else {
 			n.log.Info("ended", "id", e.ID, "subject", e.Subject, "outcome", e.Outcome)
 		}
-		if c, bad := classes[e.Outcome]; bad {
-			n.report(errorkernel.Failure{Class: c.class, Severity: c.severity, Subject: e.Subject, Message: e.ID.String(), Cause: fmt.Sprintf("%s: %s", e.Outcome, e.Reason)})
-		}
 	}
 }
 
@@ -113,10 +94,28 @@ func isOwn(subject string) bool {
 	return strings.HasSuffix(subject, "."+message.MethodResult) || strings.HasSuffix(subject, "."+message.MethodErrorLog)
 }
 
-// keepFailure is the kernel's record at this node.
+// keepFailure is the kernel's record at this node. What an operator resolved stays
+// so until it happens again.
 func (n *Node) keepFailure(f errorkernel.Failure) error {
+	old, found, err := n.failure(f.ID)
+	if err != nil {
+		return err
+	}
+	if found && f.Resolved.IsZero() && f.Count <= old.Count {
+		f.Resolved = old.Resolved
+	}
 	f.Kept = time.Now()
 	return n.db.PutFailure(f.ID, f.Encode())
+}
+
+// failure is the record that is kept under id.
+func (n *Node) failure(id string) (f errorkernel.Failure, found bool, err error) {
+	record, err := n.db.Failure(id)
+	if err != nil || record == nil {
+		return f, false, err
+	}
+	f, err = decodeFailure(record)
+	return f, err == nil, err
 }
 
 // forwardFailure puts a failure on the road to central, where it waits as long as
@@ -135,11 +134,13 @@ func (n *Node) collect(_ context.Context, m *message.Message) error {
 		if err != nil {
 			return err
 		}
-		f.Node, f.Resolved = m.FromNode, time.Time{} // a node speaks for itself only
+		if f.Node = m.FromNode; f.Mended < f.Count { // a node speaks for itself only, and resolves what is over
+			f.Resolved = time.Time{}
+		}
 		if err := n.keepFailure(f); err != nil {
 			return err
 		}
-		n.log.Warn("failure", "of", f.Node, "class", f.Class, "severity", f.Severity, "count", f.Count, "cause", firstLine(f.Cause))
+		n.log.Warn("failure", "of", f.Node, "class", f.Class, "severity", f.Severity, "count", f.Count, "mended", f.Mended, "cause", firstLine(f.Cause))
 	}
 	return nil
 }

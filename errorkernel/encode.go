@@ -17,7 +17,7 @@ import (
 // Limits of a Failure, in bytes.
 const (
 	MaxCause   = 8 << 10   // Cause; longer ones are cut
-	MaxName    = 512       // ID, Node, Process, Subject, Message and each of Among; longer ones are cut
+	MaxName    = 512       // ID, Node, Process, Subject, Message, Since and each of Among; longer ones are cut
 	MaxAmong   = 16        // names in Among; the first ones are kept
 	MaxEncoded = 128 << 10 // the form that travels
 )
@@ -90,7 +90,7 @@ func (f Failure) validate() error {
 	if len(f.Among) > MaxAmong {
 		return fmt.Errorf("among has %d names: at most %d are allowed", len(f.Among), MaxAmong)
 	}
-	for _, s := range append([]string{f.Node, f.Process, f.Subject, f.Message}, f.Among...) {
+	for _, s := range append([]string{f.Node, f.Process, f.Subject, f.Message, f.Since}, f.Among...) {
 		if len(s) > MaxName {
 			return fmt.Errorf("%.64q… has %d bytes: at most %d are allowed", s, len(s), MaxName)
 		}
@@ -106,7 +106,7 @@ func word(s string) bool {
 // bounded cuts every text of f at its limit.
 func bounded(f Failure) Failure {
 	f.Cause = cut(f.Cause, MaxCause)
-	for _, s := range []*string{&f.ID, &f.Node, &f.Process, &f.Subject, &f.Message} {
+	for _, s := range []*string{&f.ID, &f.Node, &f.Process, &f.Subject, &f.Message, &f.Since} {
 		*s = cut(*s, MaxName)
 	}
 	f.Among = slices.Clone(f.Among[:min(len(f.Among), MaxAmong)])

@@ -58,5 +58,7 @@ type Failure struct {
 	First    time.Time `json:"first"`
 	Last     time.Time `json:"last"`
 	Kept     time.Time `json:"kept,omitzero"`     // when the node that was asked first, or again, took note of it
-	Resolved time.Time `json:"resolved,omitzero"` // when an operator resolved it
+	Resolved time.Time `json:"resolved,omitzero"` // when an operator resolved it, or all of it was mended
+	Mended   int       `json:"mended,omitempty"`  // of Count, those that are over: an outcome became known, a disk has room
+	Since    string    `json:"since,omitempty"`   // what came of the latest of those
 }

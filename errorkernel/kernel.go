@@ -37,6 +37,11 @@ type Kernel struct {
 	Store   func(Failure) error
 	Forward func(Failure) error
 
+	// Told is called when all failures that were reported with an ID of their own, up
+	// to this one, were stored and, where they have to be, forwarded. They must have
+	// been reported in the order of their IDs. Nil: nobody asks.
+	Told func(id string)
+
 	// Observe is told of every failure at once, coalesced or not. It must not block. Nil: nobody counts.
 	Observe func(Failure)
 
@@ -168,6 +173,9 @@ func (k *Kernel) handOver(reports []report) {
 		forwarded := !r.forward || aboutErrorLog(f) || k.give(f, "send a failure to central", k.Forward)
 		k.ledger.settle(r, kept, forwarded)
 	}
+	if id := k.ledger.told(); id != "" && k.Told != nil {
+		k.Told(id)
+	}
 }
 
 // give calls to, if there is one. Its error ends here: a failure about a failure
@@ -184,8 +192,11 @@ func (k *Kernel) give(f Failure, verb string, to func(Failure) error) bool {
 }
 
 func (k *Kernel) log(f Failure) {
-	level := slog.LevelError
-	if f.Severity == Warning {
+	level, what := slog.LevelError, "failure"
+	switch {
+	case !f.Resolved.IsZero():
+		level, what = slog.LevelInfo, "failure resolved"
+	case f.Severity == Warning:
 		level = slog.LevelWarn
 	}
 	attrs := []slog.Attr{slog.String("failure", f.ID), slog.String("class", string(f.Class)), slog.String("severity", string(f.Severity))}
@@ -197,8 +208,12 @@ func (k *Kernel) log(f Failure) {
 	if len(f.Among) > 0 {
 		attrs = append(attrs, slog.Any("among", f.Among))
 	}
-	attrs = append(attrs, slog.String("action", string(f.Action)), slog.Int("count", f.Count), slog.String("err", f.Cause))
-	k.Log.LogAttrs(context.Background(), level, "failure", attrs...)
+	attrs = append(attrs, slog.String("action", string(f.Action)), slog.Int("count", f.Count))
+	if f.Mended > 0 {
+		attrs = append(attrs, slog.Int("mended", f.Mended), slog.String("since", f.Since))
+	}
+	attrs = append(attrs, slog.String("err", f.Cause))
+	k.Log.LogAttrs(context.Background(), level, what, attrs...)
 }
 
 // errorLog is the method that carries failures.
@@ -220,15 +235,24 @@ func aboutErrorLog(f Failure) bool {
 // whose causes differ in names, ids and numbers only. Class and Cause must be set; Severity may be, else the class decides; ID, Node, First, Last
 // and Count have defaults; Action is the kernel's own. Among names whom it befell,
 // by default its subject. Set Subject where f is about a message: one whose
-// method is ErrorLog does not go to central.
-func (k *Kernel) Report(f Failure) {
+// method is ErrorLog does not go to central. It returns the ID of the record that
+// f is part of.
+func (k *Kernel) Report(f Failure) (id string) {
 	f.Action = Log
-	k.record(f, f.Cause)
+	return k.record(f, f.Cause)
+}
+
+// Mend makes known that one of the failures that record f stands for is over, and
+// what came of it; f is resolved with the last of them. id is the ID of this
+// report, as in Report, or empty. False: not now, too many records change.
+func (k *Kernel) Mend(f Failure, id, since string) bool {
+	k.setup()
+	return k.ledger.mend(f, id, since, time.Now())
 }
 
 // record is Report of a failure whose kind depends on cause, which its Cause says
 // with more words.
-func (k *Kernel) record(f Failure, cause string) {
+func (k *Kernel) record(f Failure, cause string) (id string) {
 	k.setup()
 	now := time.Now()
 	f.Node = cmp.Or(f.Node, k.Node)
@@ -239,7 +263,7 @@ func (k *Kernel) record(f Failure, cause string) {
 	if f.First.IsZero() {
 		f.First = f.Last
 	}
-	f.Resolved = time.Time{}
+	f.Resolved, f.Mended, f.Since = time.Time{}, 0, ""
 	if _, known := k.Policy.decide(f.Class, 1); !known {
 		f.Cause = fmt.Sprintf("class %q: %s", f.Class, f.Cause)
 		f.Class = Process
@@ -248,7 +272,7 @@ func (k *Kernel) record(f Failure, cause string) {
 		k.Observe(f)
 	}
 	f = bounded(f)
-	k.ledger.fold(f, f.kind(cause))
+	return k.ledger.fold(f, f.kind(cause))
 }
 
 // Fatal ends the node: what err is about, such as the journal, can be relied on

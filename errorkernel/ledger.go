@@ -20,6 +20,9 @@ type ledger struct {
 	runs  map[string]*run
 	order []*run // the same, oldest first
 	stats Stats
+	last  string // ID of its own that the latest failure with one brought,
+	prior string // and the one before
+	said  string // what told returned last
 }
 
 // run is what one kind of failure did since it was last quiet.
@@ -31,22 +34,29 @@ type run struct {
 	window time.Duration
 	due    time.Time // end of the window
 
-	logged, stored, forwarded int // the counts up to which each was told
+	n                         int // failures and mendings so far
+	logged, stored, forwarded int // how many of them were told to each
+
+	owes  bool   // a failure with an ID of its own is not told
+	floor string // the last such ID before it
 }
 
 // report is one telling of a run.
 type report struct {
 	run                *run
 	f                  Failure
+	n                  int
 	log, keep, forward bool
+	owes               bool
+	floor              string
 }
 
 // fold adds f to its run in constant time and without any input or output.
-func (l *ledger) fold(f Failure, key string) {
+func (l *ledger) fold(f Failure, key string) (id string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.stats.Failures[f.Class] += uint64(f.Count)
-	names := f.stands()
+	names, own := f.stands(), f.ID
 	r := l.runs[key]
 	if r == nil && len(l.runs) >= l.policy.Kinds {
 		l.stats.Lumped += uint64(f.Count)
@@ -59,6 +69,67 @@ func (l *ledger) fold(f Failure, key string) {
 		l.add(r, f)
 	}
 	r.befell(names)
+	l.owe(r, own)
+	return r.f.ID
+}
+
+// owe notes that what r was given last, as id, is not told yet.
+func (l *ledger) owe(r *run, id string) {
+	r.n++
+	if id == "" {
+		return
+	}
+	if id != l.last {
+		l.prior, l.last = l.last, id
+	}
+	if !r.owes {
+		r.owes, r.floor = true, l.prior
+	}
+}
+
+// told is the ID up to which all is told that has an ID of its own; empty if that
+// is no news.
+func (l *ledger) told() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	up := l.last
+	for _, r := range l.order {
+		if r.owes {
+			up = min(up, r.floor)
+		}
+	}
+	if up == l.said {
+		return ""
+	}
+	l.said = up
+	return up
+}
+
+// mend counts one failure of record f as over. A run that is over is taken up
+// again, if f has more than an ID.
+func (l *ledger) mend(f Failure, id, since string, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i := slices.IndexFunc(l.order, func(r *run) bool { return r.f.ID == f.ID })
+	if i < 0 && f.Count == 0 {
+		return true
+	}
+	if i < 0 {
+		if len(l.runs) >= l.policy.Kinds {
+			return false
+		}
+		r := &run{key: "mended " + f.ID, f: f, names: f.Among, urgent: true, window: l.policy.Summary}
+		l.runs[r.key] = r
+		i, l.order = len(l.order), append(l.order, r)
+	}
+	r := l.order[i]
+	r.f.Mended, r.f.Since = min(r.f.Mended+1, r.f.Count), since
+	if r.f.Mended == r.f.Count {
+		r.f.Resolved, r.urgent = now, true
+	}
+	l.owe(r, id)
+	l.nudge()
+	return true
 }
 
 // befell adds to whom r names; there is no need to list one.
@@ -109,6 +180,7 @@ func (l *ledger) begin(key string, f Failure) *run {
 
 func (l *ledger) add(r *run, f Failure) {
 	f.ID, f.First, f.Count = r.f.ID, r.f.First, r.f.Count+f.Count
+	f.Mended, f.Since = r.f.Mended, r.f.Since
 	f = l.graded(f, f.Count)
 	if f.Severity.rank() > r.f.Severity.rank() || f.Action == Terminate {
 		r.urgent = true
@@ -117,7 +189,7 @@ func (l *ledger) add(r *run, f Failure) {
 		f.Severity = r.f.Severity
 	}
 	if r.f.Action == Terminate && f.Action != Terminate && f.Process != r.f.Process { // that one still needs a hand
-		r.f.Count, r.f.Last, r.f.Severity = f.Count, f.Last, f.Severity
+		r.f.Count, r.f.Last, r.f.Severity, r.f.Resolved = f.Count, f.Last, f.Severity, time.Time{}
 		return
 	}
 	r.f = f
@@ -164,15 +236,15 @@ func (l *ledger) take(now time.Time, all bool) (reports []report, next time.Time
 	return reports, next
 }
 
-func (r *run) untold() bool { return r.f.Count > min(r.logged, r.stored, r.forwarded) }
+func (r *run) untold() bool { return r.n > min(r.logged, r.stored, r.forwarded) }
 
 func (l *ledger) tell(r *run, now time.Time) report {
-	n := r.f.Count
-	rep := report{run: r, f: r.f, log: n > r.logged, keep: n > r.stored, forward: n > r.forwarded}
+	n := r.n
+	rep := report{run: r, f: r.f, n: n, log: n > r.logged, keep: n > r.stored, forward: n > r.forwarded, owes: r.owes, floor: r.floor}
 	if !r.due.IsZero() && !now.Before(r.due) {
 		r.window = min(2*r.window, l.policy.MaxSummary)
 	}
-	r.logged, r.urgent, r.due = n, false, now.Add(r.window)
+	r.logged, r.urgent, r.owes, r.due = n, false, false, now.Add(r.window)
 	return rep
 }
 
@@ -181,13 +253,16 @@ func (l *ledger) tell(r *run, now time.Time) report {
 func (l *ledger) settle(rep report, kept, forwarded bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if rep.owes && !(kept && forwarded) {
+		rep.run.owes, rep.run.floor = true, rep.floor
+	}
 	if kept {
-		rep.run.stored = max(rep.run.stored, rep.f.Count)
+		rep.run.stored = max(rep.run.stored, rep.n)
 	} else {
 		l.stats.StoreErrors++
 	}
 	if forwarded {
-		rep.run.forwarded = max(rep.run.forwarded, rep.f.Count)
+		rep.run.forwarded = max(rep.run.forwarded, rep.n)
 	} else {
 		l.stats.ForwardErrors++
 	}

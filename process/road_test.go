@@ -57,7 +57,7 @@ type road struct {
 
 func (r *road) open(name string, opts store.Options) *store.DB {
 	r.t.Helper()
-	opts.Node, opts.MinFree = name, 1
+	opts.Node, opts.MinFree, opts.Notify = name, 1, func(o ack.Outcome) bool { return o != ack.Done && o != ack.Delivered }
 	db, err := store.Open(filepath.Join(r.dir, name), opts)
 	if err != nil {
 		r.t.Fatal(err)

@@ -33,7 +33,6 @@ type Subscriber struct {
 	Queued   func([]*message.Message) // replies are in the outbox
 	Handled  func(store.Work, message.Result)
 	Settled  func([]store.Settled)           // own commands whose result came
-	Refused  func(store.Item, string)        // a message was rejected here
 	Requeue  func(...*message.Message) error // results to be sent once more
 	Received func(n int)                     // messages were accepted
 
@@ -145,11 +144,6 @@ func (s *Subscriber) take(ctx context.Context, group []Request) error {
 	if s.Settled != nil && len(got.Settled) > 0 {
 		failpoint.Hit(failpoint.Settled)
 		s.Settled(got.Settled)
-	}
-	if s.Refused != nil {
-		for _, r := range got.Refused {
-			s.Refused(r.Item, r.Reason)
-		}
 	}
 	return nil
 }
@@ -281,8 +275,6 @@ func (s *Subscriber) plain(_ context.Context, r Request) error {
 		acks = append(acks, ackRun{Ack: a})
 		if a.Verdict == ack.Accepted {
 			s.Work(l)
-		} else if a.Verdict == ack.Rejected && s.Refused != nil {
-			s.Refused(item, a.Reason)
 		}
 	}
 	reply := answer{Store: s.Store.ID(), Acks: acks}

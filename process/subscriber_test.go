@@ -227,8 +227,6 @@ func TestRejections(t *testing.T) {
 				m := r.submit(job, nil, "x")[0]
 				sub := r.subscriber(job, idle())
 				x.change(sub)
-				var told []string
-				sub.Refused = func(item store.Item, reason string) { told = append(told, item.ID.String()+reason) }
 				stop := runs(t, sub.Run)
 				h := r.head()
 				if x.from != "" {
@@ -241,8 +239,9 @@ func TestRejections(t *testing.T) {
 					}
 				}
 				synctest.Wait()
-				if len(told) == 0 || !strings.HasPrefix(told[0], m.ID.String()) || !strings.Contains(told[0], x.want) || r.ship1.Counts().Inbox != 0 {
-					t.Errorf("told of %q, counts %+v", told, r.ship1.Counts())
+				told, err := r.ship1.Notices(uuid.Nil, 10)
+				if err != nil || len(told) != 1 || told[0].Message != m.ID || !strings.Contains(told[0].Reason, x.want) || r.ship1.Counts().Inbox != 0 {
+					t.Errorf("to be told are %+v, %v, counts %+v", told, err, r.ship1.Counts())
 				}
 				if err := stop(); err != nil {
 					t.Error(err)

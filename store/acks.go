@@ -30,6 +30,7 @@ type Settled struct {
 	Subject string
 	Outcome ack.Outcome
 	Reason  string
+	Refined bool // it had ended as unknown
 }
 
 // Acked keeps what the receiver answered, in the order of the batch. Events and
@@ -73,7 +74,7 @@ func (db *DB) answers(s subject.Subject, answers []Answer, patient bool, done fu
 		db.mu.Lock()
 		db.advance(name, r, t)
 		db.mu.Unlock()
-		db.changed(t.ids)
+		db.changed(t)
 		if done != nil {
 			done(t.ended)
 		}
@@ -94,6 +95,7 @@ type tally struct {
 	ids     []Change
 	flag    []goneEntry // entries that became voids
 	records int         // messages that became history
+	noticed bool        // something is to be told
 }
 
 func (t *tally) changed(id uuid.UUID, byFile bool, st status, result *message.Result) {
@@ -146,9 +148,12 @@ func (db *DB) subtract(t tally) {
 	db.ended += t.records
 }
 
-func (db *DB) changed(ids []Change) {
-	if db.opts.Changed != nil && len(ids) > 0 {
-		db.opts.Changed(ids)
+func (db *DB) changed(t tally) {
+	if db.opts.Changed != nil && len(t.ids) > 0 {
+		db.opts.Changed(t.ids)
+	}
+	if db.opts.Noticed != nil && t.noticed {
+		db.opts.Noticed()
 	}
 }
 
@@ -165,7 +170,7 @@ func (db *DB) answered(tx *bolt.Tx, queue *bolt.Bucket, s subject.Subject, a Ans
 	}
 	if s.Method == message.MethodResult && a.Ack.Verdict == ack.Accepted && !sl.void { // that it left says that it was delivered
 		t.gone = append(t.gone, goneEntry{s.String(), a.Place, sl})
-		t.ended = append(t.ended, Settled{sl.id, s.String(), ack.Delivered, ""})
+		t.ended = append(t.ended, Settled{ID: sl.id, Subject: s.String(), Outcome: ack.Delivered})
 		return at.Delete()
 	}
 	st, _, err := getStatus(tx, a.ID)
@@ -232,8 +237,10 @@ func noteAttempts(tx *bolt.Tx, a Answer) error {
 // end records an outcome and takes the message out of its outbox.
 func (db *DB) end(tx *bolt.Tx, queue *bolt.Bucket, g goneEntry, st status, now time.Time, t *tally) error {
 	t.gone = append(t.gone, g)
-	t.ended = append(t.ended, Settled{g.slot.id, g.subject, st.outcome, st.reason})
 	t.records++
+	if err := db.ends(tx, t, Settled{ID: g.slot.id, Subject: g.subject, Outcome: st.outcome, Reason: st.reason}, st.state == Ended, now); err != nil {
+		return err
+	}
 	st.state, st.ended = Ended, now
 	if err := putStatus(tx, g.slot.id, st); err != nil {
 		return err

@@ -44,7 +44,7 @@ func (db *DB) GiveUp(s subject.Subject, places []message.Place, outcome ack.Outc
 		db.mu.Lock()
 		db.subtract(t)
 		db.mu.Unlock()
-		db.changed(t.ids)
+		db.changed(t)
 	})
 	db.mu.Lock()
 	defer db.mu.Unlock()
@@ -92,9 +92,11 @@ func (db *DB) giveUp(tx *bolt.Tx, queue *bolt.Bucket, r road, name string, p mes
 	if outcome == ack.Cancelled {
 		st.state = Cancelling
 	} else {
-		st.state, st.outcome, st.ended = Ended, ack.Unknown, now
 		st.reason = reason + ", but an attempt may have arrived; the receiver will be asked"
-		t.ended = append(t.ended, Settled{sl.id, name, ack.Unknown, st.reason})
+		if err := db.ends(tx, t, Settled{ID: sl.id, Subject: name, Outcome: ack.Unknown, Reason: st.reason}, st.state == Ended, now); err != nil {
+			return err
+		}
+		st.state, st.outcome, st.ended = Ended, ack.Unknown, now
 	}
 	if err := putStatus(tx, sl.id, st); err != nil {
 		return err
@@ -138,7 +140,7 @@ func (db *DB) Met(s subject.Subject, store uuid.UUID) ([]Settled, error) {
 			o.waiting, o.awaiting = o.waiting+o.awaiting, 0
 		}
 		db.mu.Unlock()
-		db.changed(t.ids)
+		db.changed(t)
 	})
 	return t.ended, err
 }
@@ -267,7 +269,7 @@ func (db *DB) Lost(s subject.Subject, places []message.Place, reason string) ([]
 		db.mu.Lock()
 		db.subtract(t)
 		db.mu.Unlock()
-		db.changed(t.ids)
+		db.changed(t)
 	})
 	return t.ended, err
 }

@@ -75,6 +75,19 @@ func (db *DB) PutFailure(id string, record []byte) error {
 	return db.w.do(func(tx *bolt.Tx) error { return putNote(tx, bucketFailures, []byte(id), record) }, nil)
 }
 
+// Failure is the record that PutFailure kept, or nil.
+func (db *DB) Failure(id string) (record []byte, err error) {
+	err = db.view(func(tx *bolt.Tx) error {
+		if v := tx.Bucket(bucketFailures).Get([]byte(id)); v != nil {
+			v, err := unseal(bucketFailures, []byte(id), v)
+			record = bytes.Clone(v)
+			return err
+		}
+		return nil
+	})
+	return record, err
+}
+
 // Failures reads the records of failures, newest id first, until f says false.
 func (db *DB) Failures(f func(id string, record []byte) bool) error {
 	return db.view(func(tx *bolt.Tx) error {
@@ -133,6 +146,9 @@ func (db *DB) Prune(now time.Time) (more bool, err error) {
 				return err
 			}
 			if err := tx.Bucket(bucketStates).Delete(k); err != nil {
+				return err
+			}
+			if err := tx.Bucket(bucketNotes).Delete(unknownKey(k)); err != nil {
 				return err
 			}
 		}

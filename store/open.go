@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -163,6 +164,9 @@ func (db *DB) load() error {
 		}
 		if k, _ := tx.Bucket(bucketMessages).Cursor().Last(); len(k) == 16 {
 			copy(db.lastID[:], k)
+		}
+		if id := lastNotice(tx); bytes.Compare(id[:], db.lastID[:]) > 0 {
+			db.lastID = id
 		}
 		return db.countEnded(tx)
 	})

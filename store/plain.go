@@ -17,11 +17,12 @@ func (db *DB) Plain(s subject.Subject, item Item) (a ack.Ack, l Lane, err error)
 	l = Lane{From: item.From, Subject: s}
 	low, key := db.space.Low(), l.Key()
 	fresh := false
+	var t tally
 	err = db.w.do(func(tx *bolt.Tx) error {
-		fresh = false
+		fresh, t = false, tally{}
 		plain := tx.Bucket(bucketPlain)
 		if a = item.Ack; a.Verdict == ack.Rejected {
-			return nil
+			return db.refused(tx, &t, s, item, a.Reason)
 		}
 		a = ack.Ack{Verdict: ack.Accepted}
 		if plain.Get(item.ID[:]) != nil {
@@ -57,6 +58,7 @@ func (db *DB) Plain(s subject.Subject, item Item) (a ack.Ack, l Lane, err error)
 			db.addInbox(key, 1)
 			db.mu.Unlock()
 		}
+		db.changed(t)
 	})
 	return a, l, err
 }

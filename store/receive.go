@@ -56,13 +56,6 @@ type Received struct {
 	Settled []Settled       // own commands whose result came
 	Done    []*Finished     // items that ended with their acceptance; their replies are queued
 	New     int             // messages accepted into the inbox
-	Refused []Refused       // what was rejected now, and not before: to say it again is no news
-}
-
-// Refused is a message that this node rejected.
-type Refused struct {
-	Item
-	Reason string
 }
 
 // Receive decides on batches, in order. What it accepts is in the inbox, with
@@ -106,7 +99,7 @@ func (db *DB) Receive(batches ...Batch) (got Received, err error) {
 		for _, f := range got.Done {
 			db.countNew(f.out)
 		}
-		db.changed(t.ids)
+		db.changed(t)
 	})
 	got.Settled = t.ended
 	return got, err
@@ -226,8 +219,10 @@ func (r *receiver) decide(item Item) (ack.Ack, error) {
 			return a, err
 		}
 	}
-	if a.Verdict == ack.Rejected {
-		r.got.Refused = append(r.got.Refused, Refused{item, a.Reason})
+	if a.Verdict == ack.Rejected { // now, and not before: to say it again is no news
+		if err := r.db.refused(r.tx, r.t, r.b.Subject, item, a.Reason); err != nil {
+			return a, err
+		}
 	}
 	r.remember(item.Place, a)
 	return a, nil

@@ -47,6 +47,7 @@ func (r *receiver) settle(item Item) (ack.Ack, error) {
 		r.t.changed(cause, b.byFile, st, res)
 		return accepted, putStatus(r.tx, cause, st) // an event's reply changes no outcome
 	}
+	again := st.state == Ended
 	st.state, st.outcome, st.ended, st.reason = Ended, res.Outcome, r.now, res.Error
 	if !res.Outcome.Valid() {
 		st.outcome, st.reason = ack.Unknown, "the receiver reports the outcome "+string(res.Outcome)
@@ -55,7 +56,10 @@ func (r *receiver) settle(item Item) (ack.Ack, error) {
 		return accepted, err
 	}
 	r.t.changed(cause, b.byFile, st, res)
-	r.t.ended = append(r.t.ended, Settled{cause, b.subject, st.outcome, st.reason})
+	s := Settled{ID: cause, Subject: b.subject, Outcome: st.outcome, Reason: st.reason}
+	if err := r.db.ends(r.tx, r.t, s, again, r.now); err != nil {
+		return accepted, err
+	}
 	return accepted, r.leaveOutbox(b, cause)
 }
 

@@ -19,6 +19,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
+	"github.com/steward-bus/steward/ack"
 	"github.com/steward-bus/steward/message"
 )
 
@@ -54,6 +55,11 @@ type Options struct {
 	MinFree      int64         // bytes of disk below which new work is refused; 64 MiB or 5% if zero
 	Observe      func(ops int, took time.Duration)
 	Changed      func([]Change) // own messages whose record changed, after the commit; must not block
+
+	// Notify says which outcomes leave a Notice; nil: nothing does. Noticed is called
+	// after a commit that left some; it must not block.
+	Notify  func(ack.Outcome) bool
+	Noticed func()
 }
 
 // Change is an own message whose record changed.

@@ -92,11 +92,16 @@ type proc struct {
 
 func begin(t *testing.T, env []string, args ...string) *proc {
 	t.Helper()
+	return start(t, binary(context.WithoutCancel(t.Context()), env, args...))
+}
+
+func start(t *testing.T, cmd *exec.Cmd) *proc {
+	t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proc{t: t, cmd: binary(context.WithoutCancel(t.Context()), env, args...), lines: make(chan string, 10_000)}
+	p := &proc{t: t, cmd: cmd, lines: make(chan string, 10_000)}
 	p.cmd.Stdout, p.cmd.Stderr = w, w
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -117,7 +122,7 @@ func begin(t *testing.T, env []string, args ...string) *proc {
 			p.end(syscall.SIGKILL)
 		}
 		if t.Failed() {
-			t.Logf("%v:\n%s", args, strings.Join(p.tail, "\n"))
+			t.Logf("%v:\n%s", cmd.Args, strings.Join(p.tail, "\n"))
 		}
 	})
 	return p

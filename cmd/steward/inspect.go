@@ -152,6 +152,9 @@ func failureRows(list []errorkernel.Failure) [][]string {
 		if len(f.Among) > 0 {
 			line += " (among: " + cut(strings.Join(f.Among, ", "), 200) + ")"
 		}
+		if f.Mended > 0 {
+			line += fmt.Sprintf(" (%d of %d over: %s)", f.Mended, f.Count, f.Since)
+		}
 		rows = append(rows, []string{f.ID, clock(f.Last), f.Node, string(f.Class), string(f.Severity), string(f.Action), fmt.Sprint(f.Count), line})
 	}
 	return rows

@@ -31,7 +31,7 @@ func (c *Client) FollowMessages(ctx context.Context, f store.Filter, every time.
 }
 
 // FollowFailures is FollowMessages for failures; one comes again when its count
-// has grown or it was resolved.
+// has grown, or a part of it is over, or it was resolved.
 func (c *Client) FollowFailures(ctx context.Context, f FailureFilter, every time.Duration) iter.Seq2[errorkernel.Failure, error] {
 	return follow(ctx, every, f.Limit,
 		func(limit int) ([]errorkernel.Failure, error) {
@@ -39,7 +39,7 @@ func (c *Client) FollowFailures(ctx context.Context, f FailureFilter, every time
 			return c.Failures(ctx, f)
 		},
 		func(e errorkernel.Failure) (id, version string) {
-			return e.ID, fmt.Sprintf("%d %d", e.Count, e.Resolved.UnixNano())
+			return e.ID, fmt.Sprintf("%d %d %d", e.Count, e.Mended, e.Resolved.UnixNano())
 		})
 }
 

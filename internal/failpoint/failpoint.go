@@ -36,6 +36,9 @@ const (
 	Meeting    Step = "meeting"    // another receiver journal answers: nothing of that
 	Met        Step = "met"        // which journal it is, and what that ends
 
+	Noticed     Step = "noticed"      // a bad outcome, and that the error kernel has to hear of it
+	FailureKept Step = "failure-kept" // it has told of it, and does not know that for long
+
 	LinesWritten Step = "lines-written" // TextLogging wrote lines: not yet
 	LinesSynced  Step = "lines-synced"  // they are on disk, and nothing says that they count
 
@@ -58,6 +61,6 @@ const (
 var Steps = []Step{
 	Accepting, Accepted, Committing, Committed, Logging, Sending, Answered, Acking, Acked, Receiving, Received, Told,
 	Prepared, Starting, Started, Ran, Finishing, Finished, Settling, Settled, GivingUp, GivenUp, Meeting, Met,
-	LinesWritten, LinesSynced, Claiming, Claimed, Tail, Exchanged, Kept, FileTaken, FileDone, Forgotten, Removed,
+	Noticed, FailureKept, LinesWritten, LinesSynced, Claiming, Claimed, Tail, Exchanged, Kept, FileTaken, FileDone, Forgotten, Removed,
 	ResultPart, ResultThere, Creating, Opened,
 }

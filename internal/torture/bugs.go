@@ -92,7 +92,7 @@ func bugs() []bug {
 			{folder: "internal/method", old: "Concurrent: 1,", new: "Concurrent: 2,"},
 		}},
 		{"silent-failure", "the error kernel is not told of outcomes", nil, []edit{
-			{folder: ".", old: "if c, bad := classes[e.Outcome]; bad {", new: "if c, bad := classes[e.Outcome]; bad && false {"},
+			{folder: ".", old: "if c, bad := classes[x.Outcome]; bad {", new: "if c, bad := classes[x.Outcome]; bad && false {"},
 		}},
 		{"unbounded-queue", "what was sent is kept in memory for ever", nil, []edit{
 			{folder: "process", old: "\tp.limit = min(batchCount, p.limit*2)\n", imports: []string{"bytes"}, new: "\tp.limit = min(batchCount, p.limit*2)\n\tfor range entries {\n\t\tplanted = append(planted, bytes.Repeat([]byte{1}, 8<<20))\n\t}\n"},
