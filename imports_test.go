@@ -18,7 +18,7 @@ var layers = map[string][]string{
 	"process":     {"message", "subject", "ack", "store", "internal/failpoint"},
 
 	"internal/api":       {"message", "store", "errorkernel", "subject", "ack"},
-	"internal/config":    {"subject", "ack", "internal/follow"},
+	"internal/config":    {"message", "subject", "internal/follow", "internal/transport"},
 	"internal/crashfs":   {},
 	"internal/failpoint": {},
 	"internal/follow":    {"message", "subject"},

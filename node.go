@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -211,6 +212,23 @@ func (n *Node) Handle(m process.Method) error {
 	return nil
 }
 
+// checkAllow refuses an entry for a method that the node does not have, once all
+// are registered: a name misspelt would leave the method that was meant open to all.
+func (n *Node) checkAllow() error {
+	names := slices.Sorted(maps.Keys(n.methods))
+	for _, name := range slices.Sorted(maps.Keys(n.cfg.Allow)) {
+		if n.methods[name] != nil {
+			continue
+		}
+		err := fmt.Errorf("%w: allow names the method %q, which %s does not have", ErrConfig, name, n.cfg.Name)
+		if near := message.Nearest(name, names); near != "" {
+			err = fmt.Errorf("%w: did you mean %s?", err, near)
+		}
+		return err
+	}
+	return nil
+}
+
 // Name is the node's.
 func (n *Node) Name() string { return n.cfg.Name }
 
@@ -219,13 +237,16 @@ func (n *Node) Close() error { return errors.Join(n.msgs.Close(), n.db.Close()) 
 
 // Run delivers, receives and handles messages until ctx ends; what runs then may
 // end within the grace, or goes on under Config.Runner, and the rest stays in the
-// journal. It returns nil after a
-// clean stop, and an error that wraps errorkernel.ErrFatal if the journal broke.
-// When it returns the journal is closed and nothing of the node is left.
+// journal. It returns nil after a clean stop, ErrConfig if Config.Allow names a
+// method that the node does not have, and an error that wraps errorkernel.ErrFatal
+// if the journal broke. When it returns the journal is closed and nothing of the node is left.
 func (n *Node) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, n.db.Close()) }()
 	defer n.halt(process.ErrStopping)
 	defer func() { err = errors.Join(err, n.msgs.Close()) }()
+	if err := n.checkAllow(); err != nil {
+		return err
+	}
 	if err := n.connect(); err != nil {
 		return err
 	}

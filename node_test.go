@@ -2,8 +2,11 @@ package steward_test
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"testing"
 
+	"github.com/steward-bus/steward"
 	"github.com/steward-bus/steward/ack"
 	"github.com/steward-bus/steward/internal/stewardtest"
 	"github.com/steward-bus/steward/message"
@@ -31,4 +34,35 @@ func TestRoad(t *testing.T) {
 			}
 		}
 	})
+}
+
+// allow may name methods of the embedding program, and nothing that the node does
+// not have: what was meant would be open to all.
+func TestAllowNamesMethodsOfTheNode(t *testing.T) {
+	allow := map[string][]string{"Bilge": {"central"}, "CLICommand": {"central"}}
+	open := func(allow map[string][]string) *steward.Node {
+		n, err := steward.New(steward.Config{Name: "ship1", Dir: t.TempDir(), Allow: allow, Headless: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if err := open(allow).Run(t.Context()); !errors.Is(err, steward.ErrConfig) || !strings.Contains(err.Error(), `"Bilge"`) {
+		t.Errorf("without Handle: %v", err)
+	}
+	if err := open(map[string][]string{"CLIComand": nil}).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "did you mean CLICommand?") {
+		t.Errorf("misspelt: %v", err)
+	}
+	n := open(allow)
+	if err := n.Handle(process.Method{
+		Name: "Bilge", Kinds: []subject.Kind{subject.CommandACK},
+		Handler: process.HandlerFunc(func(context.Context, *message.Message) message.Result { return message.Result{} }),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if err := n.Run(ctx); err != nil {
+		t.Errorf("after Handle: %v", err)
+	}
 }

@@ -187,31 +187,8 @@ func unknownField(key string) error {
 			return bad("the message", "has an unknown field "+quoteSome([]byte(key)), fmt.Sprintf("%q (upper and lower case count)", n))
 		}
 	}
-	if len(key) <= 32 {
-		nearest := slices.MinFunc(names, func(a, b string) int { return distance(a, key) - distance(b, key) })
-		if distance(nearest, key) <= max(2, len(nearest)/3) {
-			want = fmt.Sprintf("%q, or another of %s", nearest, strings.Join(names, ", "))
-		}
+	if near := Nearest(key, names); near != "" {
+		want = fmt.Sprintf("%q, or another of %s", near, strings.Join(names, ", "))
 	}
 	return bad("the message", "has an unknown field "+quoteSome([]byte(key)), want)
-}
-
-// distance is Levenshtein's, in bytes.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(diagonal+cost, row[j+1]+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -8,8 +8,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/steward-bus/steward"
 	"github.com/steward-bus/steward/ack"
 	"github.com/steward-bus/steward/internal/api"
+	"github.com/steward-bus/steward/internal/config"
 	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/store"
 )
@@ -71,7 +73,7 @@ func exitCode(err error) int {
 		return exitOK
 	case errors.As(err, &code):
 		return int(code)
-	case errors.As(err, &usage), refused(err), errors.Is(err, message.ErrInvalid):
+	case errors.As(err, &usage), refused(err), errors.Is(err, message.ErrInvalid), errors.Is(err, config.ErrInvalid), errors.Is(err, steward.ErrConfig):
 		return exitUsage
 	case errors.Is(err, api.ErrNotFound), errors.Is(err, api.ErrAmbiguous):
 		return exitNotFound

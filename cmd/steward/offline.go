@@ -1,19 +1,14 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"sort"
 
-	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 
-	"github.com/steward-bus/steward/internal/config"
-	"github.com/steward-bus/steward/internal/transport"
 	"github.com/steward-bus/steward/store"
 )
 
@@ -25,27 +20,6 @@ func (e *env) versionCmd() *cobra.Command {
 			return printOne(e, v, func() [][]string { return [][]string{{"steward " + version, v["go"], v["platform"]}} })
 		},
 	})
-}
-
-// printConfig writes the configuration in the form of its file, or as JSON,
-// without passwords.
-func (e *env) printConfig(cfg config.Config) error {
-	cfg.Broker = slices.Clone(cfg.Broker)
-	for i, u := range cfg.Broker {
-		cfg.Broker[i] = transport.Redacted(u)
-	}
-	b, err := yaml.Marshal(cfg)
-	if err != nil {
-		return err
-	}
-	if e.isTable() || e.format == "yaml" {
-		_, err = e.stdout.Write(b)
-		return err
-	}
-	if b, err = yaml.YAMLToJSON(b); err != nil {
-		return err
-	}
-	return e.document(json.RawMessage(b))
 }
 
 // stopped says what to do where a journal is in use.
@@ -130,26 +104,5 @@ func (e *env) storeCmd() *cobra.Command {
 	for _, sub := range []*cobra.Command{stats, check, compact} {
 		c.AddCommand(e.outputFlag(sub))
 	}
-	return group(c)
-}
-
-func (e *env) configCmd() *cobra.Command {
-	c := &cobra.Command{Use: "config", Short: "Check a configuration", Example: "  steward config check --config steward.yaml"}
-	var f runFlags
-	check := &cobra.Command{
-		Use: "check", Short: "Check a configuration, and print what run would use", Args: noArgs,
-		Long: `check reads the configuration file, the STEWARD_* variables and the flags as run does, each over the one
-before, and prints what comes of it, in the form of the file. What cannot work it names, and exits with 2.`,
-		Example: "  steward config check --config steward.yaml\n  STEWARD_CENTRAL=hq steward config check -o json",
-		RunE: func(c *cobra.Command, _ []string) error {
-			cfg, err := f.load(e, c)
-			if err != nil {
-				return err
-			}
-			return e.printConfig(cfg)
-		},
-	}
-	f.register(e, check)
-	c.AddCommand(e.outputFlag(check))
 	return group(c)
 }

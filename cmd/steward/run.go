@@ -1,39 +1,40 @@
 package main
 
 import (
-	"errors"
 	"io"
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/steward-bus/steward"
 	"github.com/steward-bus/steward/ack"
 	"github.com/steward-bus/steward/internal/config"
 	"github.com/steward-bus/steward/internal/follow"
+	"github.com/steward-bus/steward/internal/method"
 )
 
 // runFlags are the flags of run, over file and environment.
-type runFlags struct {
-	file  string
-	flags config.Config
-}
+type runFlags struct{ file string }
 
+// register gives c the flags. The name of one that is a setting is that of its
+// key, with a dash where that has a dot.
 func (f *runFlags) register(e *env, c *cobra.Command) {
 	fl := c.Flags()
 	fl.StringVar(&f.file, "config", os.Getenv("STEWARD_CONFIG"), "YAML configuration `FILE` (or STEWARD_CONFIG)")
-	fl.StringVar(&f.flags.Node, "node", "", "`NAME` of the node (the host's)")
-	fl.StringVar(&f.flags.Listen, "listen", "", "`HOST:PORT` of the embedded broker (127.0.0.1:4222 without --broker)")
-	fl.StringSliceVar(&f.flags.Broker, "broker", nil, "`URLS` of brokers to join instead, such as nats://127.0.0.1:4222")
-	fl.StringVar(&f.flags.Central, "central", "", "`NODE` that collects failures (central)")
-	fl.StringVar(&f.flags.InMsg, "inmsg", "", "`FILE` that messages are dropped into (inmsg.txt in the data folder)")
-	fl.StringVar(&f.flags.Metrics, "metrics", "", "`HOST:PORT` of /metrics, /healthz and /readyz (none)")
-	fl.StringVar(&f.flags.Log.Level, "log-level", "", "`LEVEL`: debug, info, warn or error (info)")
-	fl.StringVar(&f.flags.Log.Format, "log-format", "", "`FORMAT`: auto, text or json (auto: text on a terminal)")
-	fl.BoolVar(&f.flags.Insecure, "insecure", false, "let anybody reach the broker: allow it off loopback")
+	fl.String("node", "", "`NAME` of the node (the host's)")
+	fl.String("listen", "", "`HOST:PORT` of the embedded broker (127.0.0.1:4222 without --broker)")
+	fl.StringSlice("broker", nil, "`URLS` of brokers to join instead, such as nats://127.0.0.1:4222")
+	fl.String("central", "", "`NODE` that collects failures (central)")
+	fl.String("inmsg", "", "`FILE` that messages are dropped into (inmsg.txt in the data folder)")
+	fl.String("metrics", "", "`HOST:PORT` of /metrics, /healthz and /readyz (none)")
+	fl.String("log-level", "", "`LEVEL`: debug, info, warn or error (info)")
+	fl.String("log-format", "", "`FORMAT`: auto, text or json (auto: text on a terminal)")
+	fl.Bool("insecure", false, "let anybody reach the broker: allow it off loopback")
 	for name, values := range map[string][]string{"log-level": {"debug", "info", "warn", "error"}, "log-format": {"auto", "text", "json"}} {
 		_ = c.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}
@@ -41,27 +42,26 @@ func (f *runFlags) register(e *env, c *cobra.Command) {
 }
 
 // load puts the flags that were given over file and environment.
-func (f *runFlags) load(e *env, c *cobra.Command) (config.Config, error) {
-	cfg, err := config.Load(f.file, os.Environ(), func(cfg *config.Config) {
-		for name, set := range map[string]func(){
-			"node": func() { cfg.Node = f.flags.Node }, "listen": func() { cfg.Listen, cfg.Broker = f.flags.Listen, nil },
-			"broker": func() { cfg.Broker, cfg.Listen = f.flags.Broker, "" }, "central": func() { cfg.Central = f.flags.Central },
-			"inmsg": func() { cfg.InMsg = f.flags.InMsg }, "metrics": func() { cfg.Metrics = f.flags.Metrics },
-			"log-level": func() { cfg.Log.Level = f.flags.Log.Level }, "log-format": func() { cfg.Log.Format = f.flags.Log.Format },
-			"insecure": func() { cfg.Insecure = f.flags.Insecure }, "data": func() { cfg.Data = e.data },
-		} {
-			if c.Flags().Changed(name) {
-				set()
-			}
+func (f *runFlags) load(c *cobra.Command) (config.Effective, error) {
+	src := config.Sources{File: f.file, Environ: os.Environ(), Methods: methodNames()}
+	c.Flags().Visit(func(fl *pflag.Flag) {
+		text := fl.Value.String()
+		if list, ok := fl.Value.(pflag.SliceValue); ok {
+			text = strings.Join(list.GetSlice(), ",")
 		}
-		if c.Flags().Changed("listen") && c.Flags().Changed("broker") {
-			cfg.Listen, cfg.Broker = f.flags.Listen, f.flags.Broker // Validate says that it is one or the other
+		if key := strings.ReplaceAll(fl.Name, "-", "."); config.Has(key) {
+			src.Flags = append(src.Flags, config.Flag{Name: fl.Name, Key: key, Text: text})
 		}
 	})
-	if errors.Is(err, config.ErrInvalid) {
-		err = usageError{err}
+	return config.Load(src)
+}
+
+// methodNames are those that a node of this program has.
+func methodNames() (names []string) {
+	for _, m := range method.Table(&method.Host{}) {
+		names = append(names, m.Name)
 	}
-	return cfg, err
+	return names
 }
 
 // gcPercent lets the heap grow further between collections than Go's default
@@ -80,14 +80,21 @@ at once.
 Flags go over STEWARD_* variables, and those over the configuration file: see steward config check.`,
 		Example: "  steward run --node central\n  steward run --node ship1 --broker nats://127.0.0.1:4222 --data ./data/ship1\n  steward run --config /etc/steward.yaml --metrics 127.0.0.1:9222",
 		RunE: func(c *cobra.Command, _ []string) error {
-			cfg, err := f.load(e, c)
+			cfg, err := f.load(c)
 			if err != nil {
+				return err
+			}
+			if err := cfg.Problems.Err(); err != nil {
 				return err
 			}
 			if os.Getenv("GOGC") == "" {
 				debug.SetGCPercent(gcPercent)
 			}
-			n, err := steward.New(nodeConfig(cfg, logger(cfg, e.stderr)))
+			log := logger(cfg.Config, e.stderr)
+			for _, w := range cfg.Warnings {
+				log.Warn("configuration", "warning", w.String())
+			}
+			n, err := steward.New(nodeConfig(cfg.Config, log))
 			if err != nil {
 				return err
 			}
@@ -103,7 +110,7 @@ func nodeConfig(c config.Config, log *slog.Logger) steward.Config {
 		Name: c.Node, Dir: c.Data, Listen: c.Listen, Brokers: c.Broker, Central: c.Central, InMsg: c.InMsg, Prefix: c.Prefix,
 		Policy: ack.Policy{Timeout: time.Duration(c.AckTimeout), Retries: c.Retries}, Idle: time.Duration(c.Idle), Grace: time.Duration(c.Grace),
 		HistoryAge: time.Duration(c.History.Age), HistoryCount: c.History.Count, InboxLimit: c.InboxLimit, Allow: c.Allow,
-		Metrics: c.Metrics, Insecure: c.Insecure, Version: version, Log: log, Forward: forwards(c), Runner: thisProgram(),
+		CLI: method.CLIConfig{PassEnv: c.PassEnv}, Metrics: c.Metrics, Insecure: c.Insecure, Version: version, Log: log, Forward: forwards(c), Runner: thisProgram(),
 	}
 }
 
@@ -120,10 +127,8 @@ func thisProgram() string {
 // logger writes text to a terminal, JSON else.
 func logger(c config.Config, w io.Writer) *slog.Logger {
 	var level slog.Level
-	if c.Log.Level != "" {
-		if err := level.UnmarshalText([]byte(c.Log.Level)); err != nil {
-			level = slog.LevelInfo // Validate has seen it
-		}
+	if err := level.UnmarshalText([]byte(c.Log.Level)); err != nil {
+		level = slog.LevelInfo // it was checked
 	}
 	opts := &slog.HandlerOptions{Level: level}
 	if c.Log.Format == "text" || c.Log.Format != "json" && isTerminal(w) {

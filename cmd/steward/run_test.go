@@ -104,53 +104,6 @@ func TestTerminationHasABound(t *testing.T) {
 	}
 }
 
-// Flags go over variables, and those over the file.
-func TestPrecedence(t *testing.T) {
-	file := write(t, "steward.yaml", "node: file\ncentral: file\nretries: 1\nlisten: 127.0.0.1:1\nhistory: {age: 30d}\nlog: {level: warn}\n")
-	env := []string{"STEWARD_CONFIG=" + file, "STEWARD_CENTRAL=env", "STEWARD_RETRIES=2", "STEWARD_BROKER=nats://env:4222", "STEWARD_DATA=/env"}
-	r := call(t, env, "", "config", "check", "--retries", "3")
-	if r.code != exitUsage {
-		t.Errorf("a flag that there is not: %+v", r)
-	}
-	r = call(t, env, "", "config", "check", "-o", "json", "--central", "flag")
-	var got struct {
-		Node, Central, Data, Listen string
-		Retries                     int
-		Broker                      []string
-		History                     struct{ Age string }
-		Log                         struct{ Level string }
-	}
-	parse(t, r.stdout, &got)
-	if got.Node != "file" || got.Central != "flag" || got.Data != "/env" || got.Retries != 2 || got.Listen != "" || got.Broker[0] != "nats://env:4222" ||
-		got.History.Age != "720h0m0s" || got.Log.Level != "warn" {
-		t.Errorf("%s", r.stdout)
-	}
-	r = call(t, env, "", "config", "check", "-o", "json", "--listen", "127.0.0.1:2")
-	if !strings.Contains(r.stdout, `"listen": "127.0.0.1:2"`) || strings.Contains(r.stdout, "broker") {
-		t.Errorf("--listen over a broker: %+v", r)
-	}
-	// What it prints is a file that means the same.
-	printed := call(t, env, "", "config", "check").stdout
-	again := call(t, nil, "", "config", "check", "--config", write(t, "again.yaml", printed))
-	if again.stdout != printed || again.code != 0 {
-		t.Errorf("read back: %+v, want %s", again, printed)
-	}
-}
-
-// The configuration that the documentation shows is one.
-func TestDocumentedConfiguration(t *testing.T) {
-	doc, err := os.ReadFile("../../docs/operations.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, text, _ := strings.Cut(string(doc), "```yaml\n")
-	text, _, found := strings.Cut(text, "```")
-	r := call(t, nil, "", "config", "check", "--config", write(t, "steward.yaml", text), "-o", "json")
-	if !found || r.code != 0 || !strings.Contains(r.stdout, `"inboxLimit": 100000`) || !strings.Contains(r.stdout, "ssh.service") {
-		t.Errorf("%+v", r)
-	}
-}
-
 // The exit codes of the help and of the documentation are the same ones.
 func TestDocumentedExitCodes(t *testing.T) {
 	doc, err := os.ReadFile("../../docs/operations.md")
@@ -161,25 +114,6 @@ func TestDocumentedExitCodes(t *testing.T) {
 		if code := strings.Fields(line)[0]; strings.HasPrefix(line, "  ") && !strings.Contains(string(doc), "\n| "+code+" | ") {
 			t.Errorf("code %s is not documented", code)
 		}
-	}
-}
-
-func TestConfigCheckRefuses(t *testing.T) {
-	for _, row := range []struct{ text, want string }{
-		{"node: ship1\nbrokers: [nats://a:1]\n", `unknown field "brokers"`}, {"node: [", "["},
-		{"node: ship1\nlisten: 0.0.0.0:4222\n", "--insecure"}, {"node: ship.1\n", `use "ship-1"`},
-		{"node: a\nallow: {CLICommand: central}\n", "allow"},
-	} {
-		r := call(t, nil, "", "config", "check", "--config", write(t, "bad.yaml", row.text))
-		if r.code != exitUsage || !strings.Contains(r.stderr, row.want) || !strings.Contains(r.stderr, "invalid configuration") || r.stdout != "" {
-			t.Errorf("%q: %+v", row.text, r)
-		}
-	}
-	if r := call(t, nil, "", "config", "check", "--config", "/no/such.yaml"); r.code != exitNotFound {
-		t.Errorf("no file: %+v", r)
-	}
-	if r := call(t, []string{"STEWARD_RETRIES=many"}, "", "run"); r.code != exitUsage || !strings.Contains(r.stderr, "STEWARD_RETRIES") {
-		t.Errorf("run with a bad variable: %+v", r)
 	}
 }
 

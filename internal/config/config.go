@@ -1,124 +1,110 @@
 // Package config reads what a node is to be: a YAML file, STEWARD_* variables
-// and flags, each over the one before.
+// and flags, each over the one before. It finds all that is wrong with them, and
+// knows of each value where it came from.
 package config
 
 import (
-	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
-
-	"github.com/caarlos0/env/v11"
-	"github.com/goccy/go-yaml"
 )
 
 // ErrInvalid is wrapped by every error about what a configuration says.
 var ErrInvalid = errors.New("invalid configuration")
 
-// Duration is written as "30s", "1h30m", "7d", or a number of seconds.
-type Duration time.Duration
-
-// UnmarshalText reads a duration.
-func (d *Duration) UnmarshalText(b []byte) error {
-	s := strings.TrimSpace(string(b))
-	if n, err := strconv.ParseFloat(s, 64); err == nil {
-		*d = Duration(n * float64(time.Second))
-		return nil
-	}
-	if days, ok := strings.CutSuffix(s, "d"); ok {
-		if n, err := strconv.ParseFloat(days, 64); err == nil {
-			*d = Duration(n * 24 * float64(time.Hour))
-			return nil
-		}
-	}
-	v, err := time.ParseDuration(s)
-	if err != nil {
-		return fmt.Errorf("%q is no duration: want seconds, or text such as 30s, 1h30m, 7d", s)
-	}
-	*d = Duration(v)
-	return nil
-}
-
-// MarshalText writes a duration as UnmarshalText reads it.
-func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
-
-// Config is all that can be configured.
+// Config is all that can be configured. A tag holds the default, where that does
+// not depend on something else.
 type Config struct {
-	Node     string   `yaml:"node,omitempty" env:"NODE"`
-	Data     string   `yaml:"data,omitempty" env:"DATA"`
-	Listen   string   `yaml:"listen,omitempty" env:"LISTEN"`
-	Broker   []string `yaml:"broker,omitempty" env:"BROKER"`
-	Central  string   `yaml:"central,omitempty" env:"CENTRAL"`
-	InMsg    string   `yaml:"inmsg,omitempty" env:"INMSG"`
-	Prefix   string   `yaml:"prefix,omitempty" env:"PREFIX"`
-	Metrics  string   `yaml:"metrics,omitempty" env:"METRICS"`
-	Insecure bool     `yaml:"insecure,omitempty" env:"INSECURE"`
+	Node     string   `yaml:"node"`
+	Data     string   `yaml:"data"`
+	Listen   string   `yaml:"listen"`
+	Broker   []string `yaml:"broker"`
+	Central  string   `yaml:"central" default:"central"`
+	InMsg    string   `yaml:"inmsg"`
+	Prefix   string   `yaml:"prefix" default:"steward"`
+	Metrics  string   `yaml:"metrics"`
+	Insecure bool     `yaml:"insecure"`
 
-	AckTimeout Duration `yaml:"ackTimeout,omitempty" env:"ACK_TIMEOUT"`
-	Retries    int      `yaml:"retries,omitempty" env:"RETRIES"`
-	Idle       Duration `yaml:"idle,omitempty" env:"IDLE"`
-	Grace      Duration `yaml:"grace,omitempty" env:"GRACE"`
-	InboxLimit int      `yaml:"inboxLimit,omitempty" env:"INBOX_LIMIT"`
+	AckTimeout Duration `yaml:"ackTimeout" default:"5s"`
+	Retries    int      `yaml:"retries"`
+	Idle       Duration `yaml:"idle" default:"1m"`
+	Grace      Duration `yaml:"grace" default:"10s"`
+	InboxLimit int      `yaml:"inboxLimit" default:"100000"`
 
 	History struct {
-		Age   Duration `yaml:"age,omitempty" env:"AGE"`
-		Count int      `yaml:"count,omitempty" env:"COUNT"`
-	} `yaml:"history,omitempty" envPrefix:"HISTORY_"`
+		Age   Duration `yaml:"age" default:"30d"`
+		Count int      `yaml:"count" default:"1000000"`
+	} `yaml:"history"`
 	Log struct {
-		Level  string `yaml:"level,omitempty" env:"LEVEL"`
-		Format string `yaml:"format,omitempty" env:"FORMAT"`
-	} `yaml:"log,omitempty" envPrefix:"LOG_"`
+		Level  string `yaml:"level" default:"info"`
+		Format string `yaml:"format" default:"auto"`
+	} `yaml:"log"`
+
+	// PassEnv names variables that commands get of the node's environment, beside
+	// the usual ones: NAME, or PREFIX_*.
+	PassEnv []string `yaml:"passEnv"`
 
 	// Allow says who may ask for a method: method -> node names, or "*". A method
 	// without an entry is everybody's.
-	Allow   map[string][]string `yaml:"allow,omitempty"`
-	Forward []Forward           `yaml:"forward,omitempty"`
+	Allow   map[string][]string `yaml:"allow"`
+	Forward []Forward           `yaml:"forward"`
 }
 
 // Forward is a log to send on: the files that match Path, or a journald unit.
 type Forward struct {
-	Path      string            `yaml:"path,omitempty"`
-	Journal   string            `yaml:"journal,omitempty"`
-	To        string            `yaml:"to,omitempty"`
-	Directory string            `yaml:"directory,omitempty"`
-	FileName  string            `yaml:"fileName,omitempty"`
-	Labels    map[string]string `yaml:"labels,omitempty"`
-	FromEnd   bool              `yaml:"fromEnd,omitempty"`
+	Path      string            `yaml:"path"`
+	Journal   string            `yaml:"journal"`
+	To        string            `yaml:"to"`
+	Directory string            `yaml:"directory"`
+	FileName  string            `yaml:"fileName"`
+	Labels    map[string]string `yaml:"labels"`
+	FromEnd   bool              `yaml:"fromEnd"`
 }
 
 // MaxBytes is the size of the largest configuration file.
 const MaxBytes = 1 << 20
 
-// Load reads file (none if empty), then the variables of environ, then lets
-// flags speak, fills in what was left out, and checks the whole. Errors about
-// the file name the line.
-func Load(file string, environ []string, flags func(*Config)) (Config, error) {
-	var c Config
-	if file != "" {
-		b, err := read(file)
+// Sources is where a configuration comes from, the weakest first.
+type Sources struct {
+	File    string   // YAML; none if empty
+	Environ []string // NAME=value, of which STEWARD_* count
+	Flags   []Flag   // that were given
+	Methods []string // that the node has: allow may name no other; nil: not known
+}
+
+// Flag is a flag that was given for the setting Key.
+type Flag struct{ Name, Key, Text string }
+
+// Effective is what comes of Sources.
+type Effective struct {
+	Config
+	Problems Problems // for which it cannot work
+	Warnings Problems // that may be mistakes
+
+	from map[string]string // setting -> where its value came from
+}
+
+// Load reads all sources, fills in what was left out, and checks the whole. What
+// they say wrong is in Problems; an error is that of a file that cannot be read.
+func Load(src Sources) (Effective, error) {
+	e := Effective{from: map[string]string{}}
+	if src.File != "" {
+		b, err := read(src.File)
 		if err != nil {
-			return c, fmt.Errorf("configuration: %w", err)
+			return e, fmt.Errorf("configuration: %w", err)
 		}
-		if c, err = Parse(b); err != nil {
-			return c, fmt.Errorf("%s: %w", file, err)
-		}
+		e.parse(src.File, b)
 	}
-	if err := c.environment(env.ToMap(environ)); err != nil {
-		return c, err
-	}
-	if flags != nil {
-		flags(&c)
-	}
-	return c.complete()
+	e.layer(e.variables(src.Environ))
+	e.layer(flags(src.Flags))
+	e.complete()
+	e.validate(src.Methods)
+	return e, nil
 }
 
 func read(file string) (b []byte, err error) {
@@ -130,75 +116,106 @@ func read(file string) (b []byte, err error) {
 	return io.ReadAll(io.LimitReader(f, MaxBytes+1))
 }
 
-// environment puts variables over the file, one by one so that an error names its own.
-func (c *Config) environment(vars map[string]string) error {
-	// One that says where the broker is replaces what the file says of it.
-	if (vars["STEWARD_LISTEN"] == "") != (vars["STEWARD_BROKER"] == "") {
-		c.Listen, c.Broker = "", nil
+// given is the text that somebody gave for a setting.
+type given struct{ key, text, from string }
+
+func flags(list []Flag) (texts []given) {
+	for _, f := range list {
+		texts = append(texts, given{f.Key, f.Text, "--" + f.Name})
 	}
-	for _, name := range slices.Sorted(maps.Keys(vars)) {
-		value := vars[name]
-		if value == "" || !strings.HasPrefix(name, "STEWARD_") {
-			continue // set to nothing is not set
+	return texts
+}
+
+const variablePrefix = "STEWARD_"
+
+// variables are those of environ that are settings. One that is none may be a
+// mistake.
+func (e *Effective) variables(environ []string) (texts []given) {
+	keys := map[string]string{}
+	for _, l := range e.leaves() {
+		keys[Variable(l.key)] = l.key
+	}
+	environ = slices.Clone(environ)
+	slices.Sort(environ)
+	for _, kv := range environ {
+		name, value, _ := strings.Cut(kv, "=")
+		if !strings.HasPrefix(name, variablePrefix) || value == "" { // set to nothing is not set
+			continue
 		}
-		err := env.ParseWithOptions(c, env.Options{Prefix: "STEWARD_", Environment: map[string]string{name: value}})
-		if err != nil {
-			return fmt.Errorf("%w: %s is %q: %s", ErrInvalid, name, value, wanted(err))
+		if key, known := keys[name]; known {
+			texts = append(texts, given{key, value, name})
+		} else if !slices.Contains(otherVariables(), name) {
+			e.warn(name, "", "no setting has this variable%s", didYouMean(name, slices.Sorted(maps.Keys(keys))))
 		}
 	}
-	return nil
+	return texts
 }
 
-// wanted is what a variable should have been.
-func wanted(err error) string {
-	wrong, ok := errors.AsType[env.ParseError](err)
-	switch {
-	case !ok:
-		return err.Error()
-	case wrong.Type.Kind() == reflect.Int:
-		return "want a whole number"
-	case wrong.Type.Kind() == reflect.Bool:
-		return "want true or false"
-	}
-	return wrong.Err.Error()
+// otherVariables mean something to steward, and are no settings of a node.
+func otherVariables() []string {
+	return []string{"STEWARD_CONFIG", "STEWARD_MESSAGE_ID", "STEWARD_FROM_NODE", "STEWARD_FAILPOINT"}
 }
 
-// Parse reads a YAML document strictly: an unknown key or a key twice is an
-// error that shows the place.
-func Parse(b []byte) (c Config, err error) {
-	if len(b) > MaxBytes {
-		return c, fmt.Errorf("%w: larger than %d bytes", ErrInvalid, MaxBytes)
+// layer puts texts over what is there. One that says where the broker is replaces
+// what the layers below say of it.
+func (e *Effective) layer(texts []given) {
+	has := func(key string) bool {
+		return slices.ContainsFunc(texts, func(g given) bool { return g.key == key })
 	}
-	err = yaml.NewDecoder(bytes.NewReader(b), yaml.Strict()).Decode(&c)
-	if errors.Is(err, io.EOF) {
-		return c, nil
+	if has("listen") || has("broker") {
+		e.Listen, e.Broker = "", nil
+		e.forget("listen")
+		e.forget("broker")
 	}
-	if err != nil {
-		return c, fmt.Errorf("%w: %s", ErrInvalid, yaml.FormatError(err, false, true))
+	for _, g := range texts {
+		for _, l := range e.leaves() {
+			if l.key != g.key {
+				continue
+			}
+			e.forget(g.key)
+			e.from[g.key] = g.from
+			if err := scan(l.value, g.text); err != nil {
+				e.problem(g.key, "is %s: %v", shown(g.key, g.text), err)
+			}
+		}
 	}
-	return c, nil
 }
 
-// complete fills in what was left out, and validates.
-func (c Config) complete() (Config, error) {
-	if c.Node == "" {
+// forget where the value of key, or a part of it, came from.
+func (e *Effective) forget(key string) {
+	maps.DeleteFunc(e.from, func(k, _ string) bool { return k == key || strings.HasPrefix(k, key+"[") })
+}
+
+// complete fills in what was left out.
+func (e *Effective) complete() {
+	if e.Node == "" {
 		host, err := os.Hostname()
-		if err != nil {
-			return c, fmt.Errorf("%w: node: the host has no name: use --node", ErrInvalid)
+		if e.Node, _, _ = strings.Cut(host, "."); err != nil || host == "" {
+			e.problem("node", "is empty, and the host has no name: use --node NAME")
+			return
 		}
-		c.Node, _, _ = strings.Cut(host, ".")
+		e.from["node"] = "host name"
 	}
-	if c.Data == "" {
-		c.Data = filepath.Join("data", c.Node)
+	for _, l := range e.leaves() {
+		if l.standard != "" && l.value.IsZero() {
+			e.forget(l.key)
+			if err := scan(l.value, l.standard); err != nil {
+				e.problem(l.key, "has a default that cannot be: %v", err)
+			}
+		}
 	}
-	if c.Central == "" {
-		c.Central = "central"
+	if e.Data == "" {
+		e.Data = filepath.Join("data", e.Node)
 	}
-	if c.Listen == "" && len(c.Broker) == 0 {
-		c.Listen = "127.0.0.1:4222"
+	if e.InMsg == "" {
+		e.InMsg = filepath.Join(e.Data, "inmsg.txt")
 	}
-	for i := range c.Forward {
-		c.Forward[i].To = cmp.Or(c.Forward[i].To, c.Central)
+	if e.Listen == "" && len(e.Broker) == 0 {
+		e.Listen = "127.0.0.1:4222"
 	}
-	return c, c.Validate()
+	for i := range e.Forward {
+		if e.Forward[i].To == "" {
+			e.Forward[i].To = e.Central
+		}
+	}
 }

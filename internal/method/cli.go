@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,7 +20,7 @@ import (
 // CLIConfig bounds the commands that a node runs; zero values are the defaults.
 type CLIConfig struct {
 	Dir         string        // where commands start; the node's own folder if empty
-	PassEnv     []string      // variables of the node's environment that commands get beside the usual ones
+	PassEnv     []string      // variables of the node's environment that commands get beside the usual ones: NAME, or PREFIX_*
 	OutputLimit int           // bytes kept of stdout, and of stderr; 256 KiB
 	Grace       time.Duration // between SIGTERM and SIGKILL; 2 s
 }
@@ -130,24 +131,32 @@ func (c *commands) spec(m *message.Message) runner.Spec {
 	}
 }
 
-// environ is what a command can rely on, and nothing else of the node's environment.
-func (c *commands) environ(m *message.Message) []string {
-	env := []string{"STEWARD_MESSAGE_ID=" + m.ID.String(), "STEWARD_FROM_NODE=" + m.FromNode}
-	names := append([]string{
-		"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR",
+// usualEnv are the variables of the node's environment that every command gets.
+func usualEnv() []string {
+	return []string{
+		"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC_*", "TZ", "TMPDIR",
 		"SYSTEMROOT", "COMSPEC", "PATHEXT", "TEMP", "TMP", // Windows does not work without them
-	}, c.PassEnv...)
-	for _, n := range names {
-		if v, ok := os.LookupEnv(n); ok {
-			env = append(env, n+"="+v)
-		}
 	}
+}
+
+// environ is what a command can rely on, and nothing else of the node's environment.
+func (c *commands) environ(m *message.Message) (env []string) {
+	own := []string{"STEWARD_MESSAGE_ID=" + m.ID.String(), "STEWARD_FROM_NODE=" + m.FromNode}
+	list := slices.Concat(usualEnv(), c.PassEnv)
 	for _, e := range os.Environ() {
-		if strings.HasPrefix(e, "LC_") {
+		if name, _, _ := strings.Cut(e, "="); passes(name, list) {
 			env = append(env, e)
 		}
 	}
-	return env
+	return append(env, own...) // of two with one name the last counts
+}
+
+// passes reports whether name is one of list, or begins like one that ends in *.
+func passes(name string, list []string) bool {
+	return slices.ContainsFunc(list, func(p string) bool {
+		prefix, several := strings.CutSuffix(p, "*")
+		return name == p || several && strings.HasPrefix(name, prefix)
+	})
 }
 
 // resultOf says of an end what a sender is told.

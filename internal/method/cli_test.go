@@ -115,19 +115,22 @@ func TestCommandOutcomes(t *testing.T) {
 
 func TestCommandEnvironment(t *testing.T) {
 	t.Setenv("STEWARD_SECRET", "x")
-	t.Setenv("SITE", "north")
-	t.Setenv("LC_TIME", "C")
-	h := &method.Host{CLI: method.CLIConfig{PassEnv: []string{"SITE"}, Dir: "/"}}
+	for name, value := range map[string]string{"SITE": "north", "SITES": "all", "APP_A": "1", "APP_B": "x=y", "APPLE": "red", "LC_TIME": "C", "STEWARD_FROM_NODE": "shell"} {
+		t.Setenv(name, value)
+	}
+	h := &method.Host{CLI: method.CLIConfig{PassEnv: []string{"SITE", "APP_*", "STEWARD_FROM_*"}, Dir: "/"}}
 	m := &message.Message{ID: uuid.MustParse("019b0000-0000-7000-8000-000000000001"), FromNode: "central", Data: []string{"sh", "-c", "pwd; env"}}
 	r := find(t, h, "CLICommand").Handler.Handle(t.Context(), m)
 	lines := strings.Split(r.Stdout.String(), "\n")
-	for _, want := range []string{"STEWARD_MESSAGE_ID=" + m.ID.String(), "STEWARD_FROM_NODE=central", "SITE=north", "LC_TIME=C", "PATH=" + os.Getenv("PATH")} {
+	for _, want := range []string{"STEWARD_MESSAGE_ID=" + m.ID.String(), "STEWARD_FROM_NODE=central", "SITE=north", "APP_A=1", "APP_B=x=y", "LC_TIME=C", "PATH=" + os.Getenv("PATH")} {
 		if !strings.Contains("\n"+r.Stdout.String(), "\n"+want+"\n") {
 			t.Errorf("no %s in %q", want, lines)
 		}
 	}
-	if strings.Contains(r.Stdout.String(), "SECRET") || lines[0] != "/" {
-		t.Errorf("got %q", lines)
+	for _, other := range []string{"SECRET", "SITES", "APPLE", "=shell"} {
+		if strings.Contains(r.Stdout.String(), other) || lines[0] != "/" {
+			t.Errorf("%s in %q", other, lines)
+		}
 	}
 }
 
