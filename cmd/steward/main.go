@@ -28,18 +28,23 @@ func main() {
 	os.Exit(code)
 }
 
-// signals ends the context at the first SIGINT or SIGTERM, and the process at the
-// second.
+// signals ends the context at the first SIGINT, SIGTERM or SIGHUP, and the process
+// at the next. Of SIGHUP more than one comes where a terminal goes away, so a later
+// one hurries nobody; and where it was ignored from the start (nohup) it stays so.
 func signals() (context.Context, func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	c := make(chan os.Signal, 2)
 	signal.Notify(c, syscall.SIGINT, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(c, syscall.SIGHUP)
+	}
 	go func() { // lives as long as the process
 		<-c
 		cancel()
-		s, ok := (<-c).(syscall.Signal)
-		if ok {
-			os.Exit(128 + int(s))
+		for s := range c {
+			if s, ok := s.(syscall.Signal); ok && s != syscall.SIGHUP {
+				os.Exit(128 + int(s))
+			}
 		}
 	}()
 	return ctx, cancel

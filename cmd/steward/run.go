@@ -73,9 +73,9 @@ func (e *env) runCmd() *cobra.Command {
 	var f runFlags
 	c := &cobra.Command{
 		Use: "run", Short: "Run a node", Args: noArgs,
-		Long: `run starts a node. Without --broker it embeds a NATS server on loopback. SIGTERM ends it:
-commands go on without it, and the next start collects their results; all else waits in the journal. A second signal exits
-at once.
+		Long: `run starts a node. Without --broker it embeds a NATS server on loopback. SIGTERM, SIGINT or SIGHUP ends it:
+commands go on without it, and the next start collects their results; all else waits in the journal. A second SIGTERM or
+SIGINT exits at once. Under nohup it goes on when the terminal closes.
 
 Flags go over STEWARD_* variables, and those over the configuration file: see steward config check.`,
 		Example: "  steward run --node central\n  steward run --node ship1 --broker nats://127.0.0.1:4222 --data ./data/ship1\n  steward run --config /etc/steward.yaml --metrics 127.0.0.1:9222",
