@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"os"
@@ -18,6 +19,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/google/uuid"
@@ -124,7 +126,7 @@ func New(cfg Config) (*Node, error) {
 		return nil, fmt.Errorf("%w: a node embeds a broker (listen) or joins one (broker), not both", ErrConfig)
 	}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("data folder: %w", err)
+		return nil, unusable(cfg.Dir, err)
 	}
 	n := &Node{
 		cfg: cfg, log: cfg.Log.With("node", cfg.Name), opened: time.Now(),
@@ -146,7 +148,7 @@ func New(cfg Config) (*Node, error) {
 		Observe: func(ops int, took time.Duration) { n.metrics.Committed(took, ops) },
 	})
 	if err != nil {
-		return nil, err
+		return nil, unusable(cfg.Dir, err)
 	}
 	n.db = db
 	peers, err := db.Peers()
@@ -170,6 +172,19 @@ func New(cfg Config) (*Node, error) {
 		n.methods[m.Name] = &m
 	}
 	return n, nil
+}
+
+// unusable says of an error of the data folder what to do, where that is not the
+// journal's to say.
+func unusable(dir string, err error) error {
+	at, isPath := errors.AsType[*fs.PathError](err)
+	switch {
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("data folder %s cannot be used: %w: let the user that steward runs as (uid %d) write there, or choose another by --data", dir, err, os.Getuid())
+	case isPath && at.Op == "mkdir":
+		return fmt.Errorf("data folder %s cannot be made: %v: choose another by --data", dir, at.Err)
+	}
+	return err
 }
 
 func withDefaults(cfg Config) Config {

@@ -64,6 +64,41 @@ func TestSecondStewardOnOneFolder(t *testing.T) {
 	f.want(0, "status") // and the first goes on
 }
 
+// What keeps a node from starting is said in one line, with what to do.
+func TestStartsThatFail(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	addr, dir := taken.Addr().String(), stewardtest.ShortDir(t)
+	other := filepath.Join(dir, "other")
+	begin(t, nil, "run", "--node", "other", "--listen", "127.0.0.1:0", "--data", other).line(`"msg":"ready"`)
+	stopped := filepath.Join(dir, "stopped")
+	p := begin(t, nil, "run", "--node", "stopped", "--listen", "127.0.0.1:0", "--data", stopped)
+	p.line(`"msg":"ready"`)
+	p.end(syscall.SIGTERM)
+	for _, row := range []struct {
+		code int
+		want string
+		args []string
+	}{
+		{1, "another program listens on " + addr + ": if that is a broker, join it by --broker nats://" + addr, []string{"--listen", addr, "--data", filepath.Join(dir, "a")}},
+		{1, "the journal is in use by another steward: stop that one", []string{"--data", other}},
+		{1, `it is "stopped"'s, this node is "a": give each node its own data folder`, []string{"--data", stopped}},
+		{1, "/file cannot be made: not a directory: choose another by --data", []string{"--data", write(t, "file", "")}},
+		{1, "data folder /proc/sys/steward cannot be ", []string{"--data", "/proc/sys/steward"}}, // not even by root
+		{1, "choose another by --data", []string{"--data", "/proc/sys/steward"}},
+		{2, `node name "a.b.example": only A-Z a-z 0-9 _ and - are allowed (dots separate the tokens of a subject: use "a-b-example")`, []string{"--node", "a.b.example"}},
+		{2, "--broker: broker[0] is \"http://127.0.0.1:1\": want a URL such as nats://", []string{"--broker", "http://127.0.0.1:1"}},
+	} {
+		r := call(t, nil, "", append([]string{"run", "--node", "a", "--listen", "127.0.0.1:0"}, row.args...)...)
+		if r.code != row.code || !strings.Contains(r.stderr, row.want) || strings.Count(r.stderr, "\n") > 1 && row.code == 1 {
+			t.Errorf("%v: exit code %d, want %d and %q in\n%s", row.args, r.code, row.code, row.want, r.stderr)
+		}
+	}
+}
+
 // What runs within the node may end within the grace; a second signal ends that.
 func TestSecondSignalExitsAtOnce(t *testing.T) {
 	f := newFleet(t)

@@ -48,7 +48,7 @@ func (s *Server) Listen() error {
 	}
 	ln, err := net.ListenTCP("tcp", a)
 	if err != nil {
-		return fmt.Errorf("metrics address %q: %w", s.Addr, err)
+		return fmt.Errorf("metrics address %q: %w: stop who listens there, or choose another --metrics", s.Addr, err)
 	}
 	s.ln = ln
 	return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -42,8 +43,11 @@ func Listen(addr, name string, insecure bool) (*Broker, error) {
 	// The server ends the process when its port is taken: look first.
 	if port > 0 {
 		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", net.JoinHostPort(host, p))
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return nil, fmt.Errorf("embedded broker: another program listens on %s: if that is a broker, join it by --broker nats://%s; else stop it, or choose another --listen", addr, addr)
+		}
 		if err != nil {
-			return nil, fmt.Errorf("embedded broker: %w: stop who listens there, or choose another --listen; to join a broker use --broker", err)
+			return nil, fmt.Errorf("embedded broker: %w: choose another --listen; to join a broker use --broker", err)
 		}
 		if err := l.Close(); err != nil {
 			return nil, fmt.Errorf("embedded broker: %w", err)
