@@ -162,6 +162,8 @@ type Result struct {
 type HTTP struct {
 	Status int                 `json:"status"`
 	Header map[string][]string `json:"header,omitempty"`
+
+	HeaderTruncated bool `json:"headerTruncated,omitempty"` // there were more or longer ones
 }
 
 // Validate reports the first field of m that breaks a rule that every node can

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -123,6 +124,12 @@ func showRows(r store.Record) [][]string {
 	if r.Result != nil && r.Result.ExitCode != nil {
 		rows = append(rows, []string{"exit code", fmt.Sprint(*r.Result.ExitCode)})
 	}
+	if status := httpStatus(r); status != "" {
+		rows = append(rows, []string{"http status", status})
+	}
+	if r.Outcome == ack.Delivered && r.Result != nil { // of an event, whose outcome does not say it
+		rows = append(rows, []string{"result", strings.TrimSuffix(fmt.Sprintf("%s: %s", r.Result.Outcome, r.Result.Error), ": ")})
+	}
 	return rows
 }
 
@@ -197,7 +204,9 @@ func timeline(r store.Record) (steps []step) {
 	add(r.DeliveredAt, "delivered", fmt.Sprintf("durable at %s, attempts: %d", r.ToNode, r.Attempts))
 	add(r.StartedAt, "started", "by the clock of "+r.ToNode)
 	add(r.FinishedAt, "finished", exitNote(r))
-	add(r.EndedAt, string(r.Outcome), r.Reason)
+	if r.Outcome != ack.Delivered || r.DeliveredAt.IsZero() { // else it is said above
+		add(r.EndedAt, string(r.Outcome), r.Reason)
+	}
 	if r.State != store.Ended {
 		why := "attempts: " + fmt.Sprint(r.Attempts)
 		if r.LastError != "" {
@@ -212,7 +221,21 @@ func exitNote(r store.Record) string {
 	if r.Result != nil && r.Result.ExitCode != nil {
 		return fmt.Sprintf("exit code %d", *r.Result.ExitCode)
 	}
+	if status := httpStatus(r); status != "" {
+		return "http status " + status
+	}
+	if r.Outcome == ack.Delivered && r.Result != nil {
+		return r.Result.Error
+	}
 	return ""
+}
+
+// httpStatus is what a server answered, as in 404 Not Found.
+func httpStatus(r store.Record) string {
+	if r.Result == nil || r.Result.HTTP == nil {
+		return ""
+	}
+	return strings.TrimSpace(fmt.Sprint(r.Result.HTTP.Status, " ", http.StatusText(r.Result.HTTP.Status)))
 }
 
 // outputBelow is outputOf after a table.

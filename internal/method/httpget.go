@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -35,7 +37,8 @@ const (
 	defaultHTTPTime = 30 * time.Second
 	defaultRedirect = 5
 	maxURL          = 8 << 10
-	headLimit       = 8 << 10 // bytes of headers that come back
+	headLimit       = 32 << 10 // bytes of headers that come back
+	headCount       = 256      // and values
 )
 
 // httpGet fetches a URL and returns status, headers and body.
@@ -136,7 +139,8 @@ func (g *getter) Handle(ctx context.Context, m *message.Message) message.Result 
 	r := message.Result{StartedAt: start}
 	if resp != nil {
 		defer resp.Body.Close()
-		r.HTTP = &message.HTTP{Status: resp.StatusCode, Header: selectHeaders(resp.Header)}
+		r.HTTP = &message.HTTP{Status: resp.StatusCode}
+		r.HTTP.Header, r.HTTP.HeaderTruncated = fitHeaders(resp.Header)
 	}
 	if err == nil {
 		err = g.readBody(&r, resp)
@@ -181,21 +185,21 @@ func bare(err error) error {
 	return err
 }
 
-// selectHeaders are those that tell what the body is, in a bounded size. Cookies
-// and whatever else a server says do not travel.
-func selectHeaders(h http.Header) map[string][]string {
-	kept, size := map[string][]string{}, 0
-	for _, name := range []string{
-		"Content-Type", "Content-Length", "Content-Encoding", "Content-Range", "Location", "Date", "Last-Modified",
-		"Etag", "Expires", "Cache-Control", "Age", "Retry-After", "Server", "Www-Authenticate", "X-Request-Id",
-	} {
-		for _, v := range h.Values(name) {
+// fitHeaders are all headers, in the order of their names, without the values for
+// which there is no room.
+func fitHeaders(h http.Header) (kept map[string][]string, cut bool) {
+	kept = map[string][]string{}
+	size, count := 0, 0
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		for _, v := range h[name] {
 			v = strings.ToValidUTF8(v, "?")
-			if size += len(name) + len(v); size > headLimit {
-				return kept
+			if count == headCount || size+len(name)+len(v) > headLimit {
+				cut = true
+				continue
 			}
+			size, count = size+len(name)+len(v), count+1
 			kept[name] = append(kept[name], v)
 		}
 	}
-	return kept
+	return kept, cut
 }
