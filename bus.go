@@ -36,6 +36,7 @@ func (n *Node) find(key string) (uuid.UUID, error) {
 func told(err error) error {
 	for from, to := range map[error]error{
 		store.ErrNotFound: api.ErrNotFound, store.ErrTooLate: api.ErrTooLate, store.ErrFull: api.ErrFull, store.ErrClosed: api.ErrStopping,
+		store.ErrKey: message.ErrInvalid, store.ErrKeyUsed: api.ErrConflict,
 		errorkernel.ErrNoProcess: api.ErrNotFound, errorkernel.ErrLives: api.ErrConflict, errorkernel.ErrStopped: api.ErrStopping,
 	} {
 		if errors.Is(err, from) {

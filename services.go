@@ -25,6 +25,22 @@ func (b apiBus) Submit(ctx context.Context, ms ...*message.Message) error {
 	return told(b.Node.Submit(ctx, ms...))
 }
 
+// SubmitOnce is api.Bus's.
+func (b apiBus) SubmitOnce(ctx context.Context, s store.Submission, ms ...*message.Message) (earlier []store.Record, err error) {
+	ids, err := b.Node.SubmitOnce(ctx, s, ms...)
+	for _, id := range ids {
+		r, err := b.record(id)
+		if errors.Is(err, api.ErrNotFound) {
+			r, err = store.Record{ID: id.String(), State: store.Ended}, nil // its history was short
+		}
+		if err != nil {
+			return nil, err
+		}
+		earlier = append(earlier, r)
+	}
+	return earlier, told(err)
+}
+
 func (n *Node) serveAPI(ctx context.Context) error {
 	s := &api.Server{Bus: apiBus{n}, Socket: api.SocketPath(n.cfg.Dir), Version: n.cfg.Version, Log: n.log}
 	return s.Run(ctx)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/store"
 	"github.com/steward-bus/steward/subject"
@@ -24,6 +26,20 @@ func (n *Node) accept(ctx context.Context, ms []*message.Message, byFile bool, n
 	return n.commit(ctx, ms, byFile, notes...)
 }
 
+// SubmitOnce is Submit for what may be a repeat: if s stands for a submission
+// already nothing is accepted, and earlier are its messages. Errors wrap also
+// store.ErrKey or store.ErrKeyUsed.
+func (n *Node) SubmitOnce(ctx context.Context, s store.Submission, ms ...*message.Message) (earlier []uuid.UUID, err error) {
+	if err := n.prepare(ms...); err != nil {
+		return nil, err
+	}
+	earlier, err = n.db.AcceptOnce(ctx, s, ms)
+	if err == nil && earlier == nil {
+		n.acceptedNow(ms, false)
+	}
+	return earlier, err
+}
+
 // prepare checks messages and fills in what the node knows.
 func (n *Node) prepare(ms ...*message.Message) error {
 	now := time.Now()
@@ -41,6 +57,11 @@ func (n *Node) commit(ctx context.Context, ms []*message.Message, byFile bool, n
 	if err := n.db.Accept(ctx, ms, byFile, notes...); err != nil {
 		return err
 	}
+	n.acceptedNow(ms, byFile)
+	return nil
+}
+
+func (n *Node) acceptedNow(ms []*message.Message, byFile bool) {
 	n.accepted.Add(uint64(len(ms)))
 	n.metrics.Accepted(len(ms))
 	n.queued(ms)
@@ -50,7 +71,6 @@ func (n *Node) commit(ctx context.Context, ms []*message.Message, byFile bool, n
 			n.changed([]store.Change{{ID: m.ID, ByFile: true}})
 		}
 	}
-	return nil
 }
 
 // check refuses what can be known here never to succeed.

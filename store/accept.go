@@ -21,6 +21,10 @@ type Note struct {
 // When it returns nil, that survives a crash. Fresh must have been called on each
 // message; Accept gives it its place. ErrFull: nothing was accepted, try later.
 func (db *DB) Accept(_ context.Context, ms []*message.Message, byFile bool, notes ...Note) error {
+	return db.accept(ms, byFile, nil, notes...)
+}
+
+func (db *DB) accept(ms []*message.Message, byFile bool, before func(*bolt.Tx) error, notes ...Note) error {
 	if len(ms) > 0 && db.space.Low() {
 		return ErrFull
 	}
@@ -30,6 +34,11 @@ func (db *DB) Accept(_ context.Context, ms []*message.Message, byFile bool, note
 	}
 	failpoint.Hit(failpoint.Accepting)
 	return db.w.do(func(tx *bolt.Tx) error {
+		if before != nil {
+			if err := before(tx); err != nil {
+				return err
+			}
+		}
 		if err := db.putOut(tx, out); err != nil {
 			return err
 		}

@@ -205,6 +205,9 @@ func idTime(k []byte) time.Time {
 const maxFailures = 100_000
 
 func pruneSmall(tx *bolt.Tx, now, oldest time.Time) error {
+	if err := pruneKeys(tx, now); err != nil {
+		return err
+	}
 	var gone [][]byte
 	err := tx.Bucket(bucketPlain).ForEach(func(k, v []byte) error {
 		p, err := unseal(bucketPlain, k, v)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -289,5 +290,11 @@ func (e *env) with(c *cobra.Command, f func(context.Context, *api.Client) error)
 		return err
 	}
 	defer cl.Close()
+	var once sync.Once
+	cl.Missed = func(error) {
+		once.Do(func() {
+			fmt.Fprintln(e.stderr, "steward: the local node is away; waiting for it to come back")
+		})
+	}
 	return f(c.Context(), cl)
 }

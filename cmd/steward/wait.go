@@ -22,6 +22,7 @@ func (e *env) await(ctx context.Context, cl *api.Client, records []store.Record,
 		var cancel context.CancelFunc
 		wctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
+		cl.Patience = timeout
 	}
 	answered := e.notice(ctx, cl, records)
 	errs := make([]error, len(records))
@@ -40,13 +41,15 @@ func (e *env) await(ctx context.Context, cl *api.Client, records []store.Record,
 	}
 	group.Wait()
 	answered()
+	now, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second) // also after Ctrl-C
+	defer cancel()
 	var late []string
 	for i, err := range errs {
 		switch {
 		case err == nil:
-		case wctx.Err() != nil:
+		case wctx.Err() != nil || api.Away(err):
 			late = append(late, records[i].ID)
-			if r, err := cl.Message(ctx, records[i].ID); err == nil {
+			if r, err := cl.Message(now, records[i].ID); err == nil {
 				records[i] = r // where it stands now
 			}
 		default:

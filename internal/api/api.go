@@ -50,6 +50,11 @@ type Bus interface {
 	// Submit makes all of ms durable, or none of them, and fills in ID, FromNode,
 	// Place and Time. Errors wrap message.ErrInvalid or ErrFull where that is why.
 	Submit(ctx context.Context, ms ...*message.Message) error
+	// SubmitOnce is Submit for what may be a repeat of s: then nothing is accepted,
+	// and earlier are the messages of that submission. Errors wrap also
+	// message.ErrInvalid for a key that cannot be one, and ErrConflict for one that
+	// stands for something else.
+	SubmitOnce(ctx context.Context, s store.Submission, ms ...*message.Message) (earlier []store.Record, err error)
 	// Messages returns the newest that pass f, newest first.
 	Messages(ctx context.Context, f store.Filter) ([]store.Record, error)
 	// Message takes a whole id, a unique beginning or end of one of at least 8

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/steward-bus/steward/errorkernel"
 	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/store"
@@ -29,6 +31,13 @@ const (
 // concurrent use. What the node refuses is a *Problem; a node that is not there
 // is an error that wraps ErrNoNode, one that leaves before it answered ErrNoAnswer.
 type Client struct {
+	// Patience is how long a submission that had no answer, and Wait, wait for a node
+	// that went away to come back; 0: 30 s.
+	Patience time.Duration
+	// Missed is told when a call begins to wait for the node to come back, once for
+	// each time that it is away; it may be called concurrently. Nil: nobody is told.
+	Missed func(error)
+
 	data string
 	http *http.Client
 }
@@ -85,11 +94,20 @@ func (c *Client) ResendLog(ctx context.Context, lines []byte) ([]store.Record, e
 	return c.submit(ctx, "/v1/resend", lines)
 }
 
+// submit repeats itself until it has an answer: its key says that it is one
+// submission.
 func (c *Client) submit(ctx context.Context, path string, doc []byte) ([]store.Record, error) {
+	key, err := uuid.NewV7()
+	if err != nil {
+		return nil, err
+	}
 	var out messageList
-	err := c.do(ctx, http.MethodPost, path, nil, doc, &out)
-	if errors.Is(err, ErrNoAnswer) {
-		err = fmt.Errorf("%w: the messages may or may not have been accepted: look with 'steward messages'", err)
+	ask := func() error { return c.call(ctx, http.MethodPost, path, nil, doc, key.String(), &out) }
+	if err = ask(); errors.Is(err, ErrNoAnswer) || errors.Is(err, ErrStopping) {
+		err = c.patiently(ctx, err, ask)
+		if Away(err) || err != nil && ctx.Err() != nil {
+			err = fmt.Errorf("%w: the messages may or may not have been accepted: look with 'steward messages'", err)
+		}
 	}
 	return out.Messages, err
 }
@@ -130,11 +148,17 @@ func (c *Client) Message(ctx context.Context, id string) (store.Record, error) {
 
 // Wait returns the message when it has ended. If ctx ends first it returns ctx's
 // error and the message as last seen, if it was; that affects the message in no way.
+// It outlasts a restart of the node: only if that does not come back soon it returns
+// an error of which Away is true.
 func (c *Client) Wait(ctx context.Context, id string) (store.Record, error) {
 	var last store.Record
 	for {
-		r, err := c.record(ctx, http.MethodGet, id, "/wait", query{"timeout": {pollLimit.String()}})
-		if err != nil {
+		var r store.Record
+		poll := func() (err error) {
+			r, err = c.record(ctx, http.MethodGet, id, "/wait", query{"timeout": {pollLimit.String()}})
+			return err
+		}
+		if err := c.patiently(ctx, poll(), poll); err != nil {
 			return last, err
 		}
 		if r.State == store.Ended {
@@ -254,6 +278,11 @@ func (q query) flag(key string, on bool) {
 
 // do asks, and decodes the answer into out unless that is nil.
 func (c *Client) do(ctx context.Context, method, path string, q query, doc []byte, out any) error {
+	return c.call(ctx, method, path, q, doc, "", out)
+}
+
+// call is do; key makes it known as one submission.
+func (c *Client) call(ctx context.Context, method, path string, q query, doc []byte, key string, out any) error {
 	limit := callLimit
 	if strings.HasSuffix(path, "/wait") {
 		limit += pollLimit
@@ -270,6 +299,9 @@ func (c *Client) do(ctx context.Context, method, path string, q query, doc []byt
 	}
 	if doc != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if key != "" {
+		req.Header.Set("Idempotency-Key", key)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

@@ -31,6 +31,7 @@ type bus struct {
 
 	mu       sync.Mutex
 	records  []store.Record // oldest first
+	once     map[store.Submission][]store.Record
 	ended    map[string]chan struct{}
 	filter   store.Filter // of the last Messages
 	failing  api.FailureFilter
@@ -56,6 +57,25 @@ func (b *bus) Submit(_ context.Context, ms ...*message.Message) error {
 		})
 	}
 	return nil
+}
+
+func (b *bus) SubmitOnce(ctx context.Context, s store.Submission, ms ...*message.Message) ([]store.Record, error) {
+	b.mu.Lock()
+	earlier, ok := b.once[s]
+	b.mu.Unlock()
+	if ok {
+		return earlier, nil
+	}
+	if err := b.Submit(ctx, ms...); err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.once == nil {
+		b.once = map[store.Submission][]store.Record{}
+	}
+	b.once[s] = slices.Clone(b.records[len(b.records)-len(ms):])
+	return nil, nil
 }
 
 func (b *bus) add(r store.Record) {

@@ -101,6 +101,7 @@ func TestSubmitIsAllOrNothing(t *testing.T) {
 func TestSubmitRefused(t *testing.T) {
 	b := &bus{}
 	c := serve(t, b)
+	c.Patience = time.Millisecond
 	for _, want := range []error{api.ErrFull, message.ErrInvalid, api.ErrStopping} {
 		b.mu.Lock()
 		b.submitErr = fmt.Errorf("accept m1: %w: say more", want)

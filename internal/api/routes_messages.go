@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
@@ -34,7 +35,7 @@ func (rt *routes) messages(api huma.API) {
 		DefaultStatus: http.StatusCreated,
 		MaxBodyBytes:  MaxDocument, BodyReadTimeout: bodyLimit,
 		Middlewares: huma.Middlewares{rt.oneOfFew},
-		Errors:      []int{http.StatusRequestEntityTooLarge, http.StatusInsufficientStorage},
+		Errors:      []int{http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusInsufficientStorage},
 	}, rt.submit)
 	add(rt, api, huma.Operation{
 		OperationID: "messages", Method: http.MethodGet, Path: "/v1/messages",
@@ -76,10 +77,10 @@ func (rt *routes) messages(api huma.API) {
 		DefaultStatus: http.StatusCreated,
 		MaxBodyBytes:  MaxDocument, BodyReadTimeout: bodyLimit,
 		Middlewares: huma.Middlewares{rt.oneOfFew},
-		Errors:      []int{http.StatusRequestEntityTooLarge, http.StatusInsufficientStorage},
+		Errors:      []int{http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusInsufficientStorage},
 	}, func(ctx context.Context, in *submitInput) (*body[messageList], error) {
 		ms, err := parseLog(in.RawBody, time.Now())
-		return rt.accept(ctx, ms, err)
+		return rt.accept(ctx, in, ms, err)
 	})
 	describeSubmission(api)
 }
@@ -95,21 +96,32 @@ func (rt *routes) oneOfFew(ctx huma.Context, next func(huma.Context)) {
 }
 
 type submitInput struct {
+	Key     string `header:"Idempotency-Key" doc:"A UUID of version 7, made for this submission: with it, it may be repeated for an hour until it is answered, and is accepted once. A repeat gets the messages of the first."`
 	RawBody []byte
 }
 
 func (rt *routes) submit(ctx context.Context, in *submitInput) (*body[messageList], error) {
 	ms, err := parse(in.RawBody, time.Now())
-	return rt.accept(ctx, ms, err)
+	return rt.accept(ctx, in, ms, err)
 }
 
-// accept submits what was read, and answers with the receipts.
-func (rt *routes) accept(ctx context.Context, ms []*message.Message, err error) (*body[messageList], error) {
+// accept submits what was read from in, and answers with the receipts.
+func (rt *routes) accept(ctx context.Context, in *submitInput, ms []*message.Message, err error) (*body[messageList], error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := rt.bus.Submit(ctx, ms...); err != nil {
-		return nil, err
+	var earlier []store.Record
+	if in.Key == "" {
+		err = rt.bus.Submit(ctx, ms...)
+	} else {
+		s := store.Submission{Sum: sha256.Sum256(in.RawBody)}
+		if s.Key, err = uuid.Parse(in.Key); err != nil {
+			return nil, problem(http.StatusUnprocessableEntity, fmt.Sprintf("Idempotency-Key is %q: want a UUID of version 7", in.Key))
+		}
+		earlier, err = rt.bus.SubmitOnce(ctx, s, ms...)
+	}
+	if err != nil || earlier != nil {
+		return answer(messageList{earlier}, err)
 	}
 	list := make([]store.Record, len(ms))
 	for i, m := range ms {

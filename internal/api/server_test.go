@@ -7,10 +7,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -137,6 +140,7 @@ func TestStopCutsWaitsAndLetsOthersFinish(t *testing.T) {
 	slow := &slowBus{bus: bus{waiting: make(chan string, 1)}, entered: make(chan struct{}), leave: make(chan struct{})}
 	stop := start(t, dir, slow)
 	c := dial(t, dir)
+	c.Patience = time.Nanosecond
 	if _, err := c.SubmitDocument(t.Context(), []byte(echo)); err != nil {
 		t.Fatal(err)
 	}
@@ -298,9 +302,52 @@ func TestNodeThatLeavesInTheMiddle(t *testing.T) {
 			}
 		}
 	}()
-	_, err = dial(t, dir).SubmitDocument(t.Context(), []byte(echo))
+	c := dial(t, dir)
+	c.Patience = 300 * time.Millisecond
+	_, err = c.SubmitDocument(t.Context(), []byte(echo))
 	if !errors.Is(err, api.ErrNoAnswer) || !strings.Contains(err.Error(), "may or may not have been accepted") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A submission whose answer got lost is repeated, and accepted once; a wait
+// outlasts a node that is started again.
+func TestNodeComesBack(t *testing.T) {
+	dir, real := stewardtest.ShortDir(t), stewardtest.ShortDir(t)
+	b := &bus{}
+	start(t, real, b)
+	through := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = "http", "steward" },
+		Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", api.SocketPath(real))
+		}},
+	}
+	var heard, lose atomic.Int32
+	lose.Store(2)
+	nodeThat(t, dir, func(w http.ResponseWriter, r *http.Request) {
+		heard.Add(1)
+		if lose.Add(-1) >= 0 {
+			through.ServeHTTP(httptest.NewRecorder(), r)
+			panic(http.ErrAbortHandler)
+		}
+		through.ServeHTTP(w, r)
+	})
+	c := dial(t, dir)
+	missed := 0
+	c.Missed = func(error) { missed++ }
+	got, err := c.SubmitDocument(t.Context(), []byte(echo))
+	if err != nil || len(got) != 1 || len(b.records) != 1 || got[0].ID != b.records[0].ID || heard.Load() != 3 || missed != 1 {
+		t.Errorf("got %+v, %v after %d requests; accepted %+v; missed %d times", got, err, heard.Load(), b.records, missed)
+	}
+	b.end(got[0].ID, ack.Done)
+	lose.Store(2)
+	if r, err := c.Wait(t.Context(), got[0].ID); err != nil || r.Outcome != ack.Done {
+		t.Errorf("waited for %+v, %v", r, err)
+	}
+	lose.Store(1 << 30)
+	c.Patience = time.Millisecond
+	if _, err := c.Wait(t.Context(), got[0].ID); !api.Away(err) {
+		t.Errorf("of a node that stays away: %v", err)
 	}
 }
 
