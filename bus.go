@@ -48,15 +48,15 @@ func told(err error) error {
 
 // Messages lists what this node sent and received, newest first.
 func (n *Node) Messages(_ context.Context, f store.Filter) ([]store.Record, error) {
+	f.Live = n.live
 	list, err := n.db.Records(f)
-	for i := range list {
-		n.live(&list[i])
-	}
 	return list, told(err)
 }
 
-// live adds what a publisher knows of a message that it is trying to deliver.
+// live adds what the journal does not know: what a publisher knows of a message
+// that it is trying to deliver, and what a receiver said of one that runs.
 func (n *Node) live(r *store.Record) {
+	n.showRunning(r)
 	if r.State != store.Waiting || r.Message == nil {
 		return
 	}
@@ -169,6 +169,7 @@ func (n *Node) changed(list []store.Change) {
 				w <- c // it has room for the one that it gets
 			}
 			delete(n.waiters, c.ID)
+			delete(n.running, c.ID)
 		}
 		if c.ByFile {
 			n.files[c.ID] = true
@@ -337,6 +338,7 @@ func (n *Node) Status(context.Context) (api.Status, error) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	s.Backlog.Started = len(n.running)
 	for o, k := range n.outcomes {
 		s.Counters.Outcomes[o] = k
 	}

@@ -108,6 +108,7 @@ type Node struct {
 	noticed     chan struct{} // the error kernel has something to hear
 	inbound     []func()      // end what is listened to
 	twins       []twinKey
+	running     map[uuid.UUID]time.Time // own commands that run, and since when, as far as their receivers said
 
 	began sync.Once
 }
@@ -134,6 +135,7 @@ func New(cfg Config) (*Node, error) {
 		subscribers: map[string]*process.Subscriber{}, workers: map[string]*process.Worker{},
 		peers: map[string]store.Peer{}, waiters: map[uuid.UUID][]chan store.Change{}, outcomes: map[ack.Outcome]uint64{},
 		files: map[uuid.UUID]bool{}, filesWake: make(chan struct{}, 1), noticed: make(chan struct{}, 1),
+		running: map[uuid.UUID]time.Time{},
 	}
 	n.stop, n.halt = context.WithCancelCause(context.Background())
 	n.metrics = n.newMetrics()

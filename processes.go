@@ -53,7 +53,7 @@ func (n *Node) subscriber(s subject.Subject) *process.Subscriber {
 		}
 		sub = process.NewSubscriber(&process.Subscriber{
 			Subject: s, Node: n.cfg.Name, Store: n.db, Method: n.methods[s.Method], Allow: n.allow(s.Method), Log: n.log,
-			Stop: n.stop, Work: n.work, Queued: n.queued, Handled: n.handled, Settled: n.settled, Requeue: n.requeue, Alone: n.alone, Room: &n.room, Received: func(k int) { n.received.Add(uint64(k)) },
+			Stop: n.stop, Work: n.work, Queued: n.queued, Handled: n.handled, Settled: n.settled, Requeue: n.requeue, Running: n.tellAgain, Alone: n.alone, Room: &n.room, Received: func(k int) { n.received.Add(uint64(k)) },
 		})
 		n.subscribers[name] = sub
 		defer n.ensure("receive:"+name, sub.Run)
@@ -99,7 +99,7 @@ func (n *Node) work(l store.Lane) {
 	if w == nil {
 		w = process.NewWorker(&process.Worker{
 			Lane: l, Method: n.methods[l.Subject.Method], Node: n.cfg.Name, Store: n.db, Idle: n.cfg.Idle,
-			Stop: n.stop, Log: n.log, Queued: n.queued, Trouble: n.handlerTrouble(l), Handled: n.handled,
+			Stop: n.stop, Log: n.log, Queued: n.queued, Trouble: n.handlerTrouble(l), Handled: n.handled, Begun: n.tellBegun,
 		})
 		n.workers[key] = w
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -57,7 +58,7 @@ func (n *Node) blame(l store.Lane, err error) error {
 }
 
 func (n *Node) handled(w store.Work, r message.Result) {
-	if w.Message == nil {
+	if w.Message == nil || !n.log.Enabled(context.Background(), slog.LevelInfo) {
 		return
 	}
 	n.log.Info("handled", "id", w.ID, "from", w.Message.FromNode, "method", w.Message.Method, "outcome", r.Outcome, "took", r.EndedAt.Sub(r.StartedAt).Round(time.Microsecond))
@@ -81,17 +82,33 @@ func (n *Node) settled(ended []store.Settled) {
 	n.mu.Unlock()
 	for _, e := range ended {
 		n.metrics.Ended(e.Outcome)
-		if isOwn(e.Subject) {
-			n.log.Debug("ended", "id", e.ID, "subject", e.Subject, "outcome", e.Outcome)
-		} else {
-			n.log.Info("ended", "id", e.ID, "subject", e.Subject, "outcome", e.Outcome)
-		}
+		n.logEnd(e)
 	}
 }
 
-// isOwn: the road's own messages, which no operator submitted.
-func isOwn(subject string) bool {
-	return strings.HasSuffix(subject, "."+message.MethodResult) || strings.HasSuffix(subject, "."+message.MethodErrorLog)
+// levelOf is the level of what the log says of a message on its way: of the road's
+// own, which no operator submitted, it is silent.
+func levelOf(method string) slog.Level {
+	if method == message.MethodResult || method == message.MethodErrorLog {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
+}
+
+// logEnd has a line for each message that ended. What is not logged must cost nothing.
+func (n *Node) logEnd(e store.Settled) {
+	ctx, level := context.Background(), levelOf(e.Subject[strings.LastIndexByte(e.Subject, '.')+1:])
+	if !n.log.Enabled(ctx, level) {
+		return
+	}
+	args := []any{"id", e.ID, "subject", e.Subject, "outcome", e.Outcome}
+	if r := e.Result; r != nil && !r.StartedAt.IsZero() {
+		args = append(args, "startedAt", r.StartedAt)
+		if r.ExitCode != nil {
+			args = append(args, "exitCode", *r.ExitCode)
+		}
+	}
+	n.log.Log(ctx, level, "ended", args...)
 }
 
 // keepFailure is the kernel's record at this node. What an operator resolved stays

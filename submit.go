@@ -66,7 +66,9 @@ func (n *Node) acceptedNow(ms []*message.Message, byFile bool) {
 	n.metrics.Accepted(len(ms))
 	n.queued(ms)
 	for _, m := range ms {
-		n.log.Info("accepted", "id", m.ID, "to", m.ToNode, "method", m.Method)
+		if level := levelOf(m.Method); n.log.Enabled(ctx, level) {
+			n.log.Log(ctx, level, "accepted", "id", m.ID, "to", m.ToNode, "method", m.Method)
+		}
 		if byFile {
 			n.changed([]store.Change{{ID: m.ID, ByFile: true}})
 		}

@@ -157,7 +157,8 @@ func (n *Node) wakeAll(node string, journal uuid.UUID, reborn bool) {
 	}
 }
 
-// listen takes whatever comes for this node, and hears central's hello.
+// listen takes whatever comes for this node, and hears central's hello and which
+// commands run.
 func (n *Node) listen() error {
 	n.unlisten()
 	c := n.conn.Load()
@@ -165,6 +166,7 @@ func (n *Node) listen() error {
 	for s, f := range map[string]func(transport.Received){
 		subject.Inbound(n.cfg.Prefix, n.cfg.Name): n.offer,
 		n.cfg.Prefix + ".hello.*":                 n.hear,
+		n.hintSubject(n.cfg.Name):                 n.hearBegun,
 	} {
 		stop, err := c.Subscribe(s, f)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/google/uuid"
@@ -197,6 +198,7 @@ func (p *Publisher) keep(entries []store.Entry, acks []ack.Ack) error {
 	clear(p.silent)
 	p.lastErr = ""
 	p.mu.Unlock()
+	p.logDelivered(entries, answers)
 	if p.Sent != nil {
 		p.Sent(len(entries), false)
 	}
@@ -208,4 +210,18 @@ func (p *Publisher) keep(entries []store.Entry, acks []ack.Ack) error {
 	}
 	p.limit = min(batchCount, p.limit*2)
 	return nil
+}
+
+// logDelivered has a line for each command that its receiver took. An event ends
+// with that, and the line of its end says it.
+func (p *Publisher) logDelivered(entries []store.Entry, answers []store.Answer) {
+	ctx := context.Background()
+	if !entries[0].Command || !p.Log.Enabled(ctx, slog.LevelInfo) { // else it would cost what nobody reads
+		return
+	}
+	for i, a := range answers {
+		if a.Ack.Verdict == ack.Accepted && !entries[i].Void {
+			p.Log.LogAttrs(ctx, slog.LevelInfo, "delivered", slog.Any("id", a.ID), slog.String("to", p.Subject.Node), slog.String("method", p.Subject.Method), slog.Int("attempts", a.Attempts))
+		}
+	}
 }

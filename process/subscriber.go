@@ -35,6 +35,7 @@ type Subscriber struct {
 	Settled  func([]store.Settled)           // own commands whose result came
 	Requeue  func(...*message.Message) error // results to be sent once more
 	Received func(n int)                     // messages were accepted
+	Running  func(store.Lane, []uuid.UUID)   // a sender asks for messages that run
 
 	// Alone is for how long certainly nobody else listened for this node's name; 0:
 	// it is not certain; nil: never.
@@ -294,7 +295,8 @@ func (s *Subscriber) tell(r Request, b store.Batch) error {
 		s.respond(r, a)
 		return nil //nolint:nilerr // who asked is told
 	}
-	traces, again, err := s.Store.Ask(store.Lane{From: b.From, Subject: s.Subject}, ids)
+	lane := store.Lane{From: b.From, Subject: s.Subject}
+	traces, again, err := s.Store.Ask(lane, ids)
 	if err != nil {
 		return fmt.Errorf("tell about %s: %w", s.Subject, err)
 	}
@@ -305,5 +307,19 @@ func (s *Subscriber) tell(r Request, b store.Batch) error {
 	}
 	a.Traces = traces
 	s.respond(r, a)
+	s.running(lane, ids, traces)
 	return nil
+}
+
+// running tells of those of ids that run.
+func (s *Subscriber) running(l store.Lane, ids []uuid.UUID, traces []store.Trace) {
+	var run []uuid.UUID
+	for i, t := range traces {
+		if t == store.TraceStarted {
+			run = append(run, ids[i])
+		}
+	}
+	if s.Running != nil && len(run) > 0 {
+		s.Running(l, run)
+	}
 }

@@ -41,15 +41,20 @@ type Worker struct {
 	Queued  func([]*message.Message) // replies are in the outbox
 	Trouble func(Trouble)            // a handler failed in a way that an operator should know
 	Handled func(store.Work, message.Result)
+	// Begun is told of a command that has run for a while, and again when its sender
+	// asks; it must not block. Nil: nobody is.
+	Begun func(m *message.Message, since time.Time, again bool)
 
 	wake   chan struct{}
 	after  message.Place  // handled, or being handled
 	panics chan *Panicked // of size one: a handler panicked, and Run is to end
+	hints  hints
 }
 
 // NewWorker makes w, whose fields are set, ready to Run.
 func NewWorker(w *Worker) *Worker {
 	w.wake, w.panics = make(chan struct{}, 1), make(chan *Panicked, 1)
+	w.hints.told = map[uuid.UUID]hint{}
 	return w
 }
 
@@ -308,6 +313,7 @@ func (w *Worker) spread(ctx context.Context, group *sync.WaitGroup, slots chan s
 }
 
 func (w *Worker) run(stop context.Context, k store.Work) message.Result {
+	defer w.announce(k.Message, k.Started)()
 	r, panicked := run(stop, w.Method, k.Message, k.Received, k.Runs)
 	if panicked != nil {
 		w.panicked(panicked)

@@ -30,7 +30,8 @@ type Settled struct {
 	Subject string
 	Outcome ack.Outcome
 	Reason  string
-	Refined bool // it had ended as unknown
+	Refined bool            // it had ended as unknown
+	Result  *message.Result // of a command, where one came
 }
 
 // Acked keeps what the receiver answered, in the order of the batch. Events and

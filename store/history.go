@@ -93,6 +93,9 @@ func (db *DB) Records(f Filter) (list []Record, err error) {
 			if err != nil {
 				return err
 			}
+			if f.Live != nil {
+				f.Live(&r)
+			}
 			if f.matches(r) {
 				list = append(list, r)
 			}

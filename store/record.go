@@ -60,6 +60,8 @@ type Filter struct {
 	Since                    time.Time // accepted at or after
 	Limit                    int       // newest first, at most this many; 0: 100
 	Results                  bool      // also the Result messages of the road itself
+
+	Live func(*Record) // if set, adds what the journal does not know, before the filter looks
 }
 
 // Peer is what a node knows of another one, from its hellos and its traffic.

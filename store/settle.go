@@ -56,7 +56,7 @@ func (r *receiver) settle(item Item) (ack.Ack, error) {
 		return accepted, err
 	}
 	r.t.changed(cause, b.byFile, st, res)
-	s := Settled{ID: cause, Subject: b.subject, Outcome: st.outcome, Reason: st.reason}
+	s := Settled{ID: cause, Subject: b.subject, Outcome: st.outcome, Reason: st.reason, Result: res}
 	if err := r.db.ends(r.tx, r.t, s, again, r.now); err != nil {
 		return accepted, err
 	}

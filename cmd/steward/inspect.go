@@ -183,7 +183,7 @@ func (e *env) statusCmd() *cobra.Command {
 					rows := [][]string{
 						{"node", s.Node}, {"version", s.Version}, {"up", time.Since(s.Since).Round(time.Second).String()}, {"data", s.Data},
 						{"broker", s.Broker.URL + " (" + broker + ")"}, {"central", s.Central}, {"journal", s.StoreID},
-						{"waiting", fmt.Sprint(s.Backlog.Waiting)}, {"awaiting results", fmt.Sprint(s.Backlog.AwaitingResult)}, {"inbox", fmt.Sprint(s.Backlog.Inbox)},
+						{"waiting", fmt.Sprint(s.Backlog.Waiting)}, {"awaiting results", awaiting(s.Backlog)}, {"inbox", fmt.Sprint(s.Backlog.Inbox)},
 						{"accepted", fmt.Sprint(s.Counters.Accepted)}, {"received", fmt.Sprint(s.Counters.Received)}, {"failures", fmt.Sprint(s.Counters.Failures)},
 					}
 					if t := s.Twin; t != nil {
@@ -198,6 +198,14 @@ func (e *env) statusCmd() *cobra.Command {
 			})
 		},
 	})
+}
+
+// awaiting are the commands without a result, and those of them that run.
+func awaiting(b api.Backlog) string {
+	if b.Started == 0 {
+		return fmt.Sprint(b.AwaitingResult)
+	}
+	return fmt.Sprintf("%d (%d started)", b.AwaitingResult, b.Started)
 }
 
 var errDamaged = errors.New("the journal has problems: restore it from a backup, or move it away to begin without history")

@@ -75,10 +75,14 @@ func (e *env) followMessages(ctx context.Context, cl *api.Client, f store.Filter
 	return nil
 }
 
-// stateOf is the outcome of what has ended, else where it stands.
+// stateOf is the outcome of what has ended, else where it stands; of what runs also
+// since when.
 func stateOf(r store.Record) string {
-	if r.State == store.Ended {
+	switch {
+	case r.State == store.Ended:
 		return string(r.Outcome)
+	case r.State == store.Started && !r.StartedAt.IsZero():
+		return string(r.State) + " " + clock(r.StartedAt)
 	}
 	return string(r.State)
 }
@@ -116,6 +120,9 @@ func showRows(r store.Record) [][]string {
 	rows := [][]string{
 		{"id", r.ID}, {"from", r.FromNode}, {"to", r.ToNode}, {"kind", string(r.Kind)}, {"method", r.Method}, {"data", strings.Join(r.Data, " ")},
 		{"state", string(r.State)}, {"outcome", dash(string(r.Outcome))}, {"attempts", fmt.Sprint(r.Attempts)}, {"accepted", stamp(r.AcceptedAt)}, {"expires", stamp(r.ExpiresAt)},
+	}
+	if !r.StartedAt.IsZero() {
+		rows = append(rows, []string{"started", stamp(r.StartedAt)})
 	}
 	for _, x := range [][]string{{"reason", r.Reason}, {"last attempt", lastError(r)}, {"cause", r.CausationID}} {
 		if x[1] != "" {

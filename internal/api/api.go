@@ -129,6 +129,7 @@ type Broker struct {
 type Backlog struct {
 	Waiting        int `json:"waiting" doc:"In the outbox, not acknowledged yet"`
 	AwaitingResult int `json:"awaitingResult" doc:"Commands with their receiver, whose result is not back"`
+	Started        int `json:"started" doc:"Of these, those that are known to run"`
 	Inbox          int `json:"inbox" doc:"Received, and not ended"`
 }
 

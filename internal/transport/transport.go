@@ -188,6 +188,14 @@ func (c *Conn) Publish(ctx context.Context, s string, header map[string][]string
 	return nil
 }
 
+// Post hands data for s to the connection and does not wait. It may be lost.
+func (c *Conn) Post(s string, data []byte) error {
+	if !c.nc.IsConnected() {
+		return ErrOffline
+	}
+	return c.nc.Publish(s, data)
+}
+
 // Received is a message that came in. Respond is nil if nobody waits.
 type Received struct {
 	Subject string
