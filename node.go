@@ -184,7 +184,7 @@ func unusable(dir string, err error) error {
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		return fmt.Errorf("data folder %s cannot be used: %w: let the user that steward runs as (uid %d) write there, or choose another by --data", dir, err, os.Getuid())
 	case isPath && at.Op == "mkdir":
-		return fmt.Errorf("data folder %s cannot be made: %v: choose another by --data", dir, at.Err)
+		return fmt.Errorf("data folder %s cannot be made: %s: choose another by --data", dir, at.Err.Error()) // not wrapped: nothing was looked for
 	}
 	return err
 }

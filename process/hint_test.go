@@ -46,6 +46,8 @@ func TestHintOfWhatRuns(t *testing.T) {
 		if err := w.Run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		want := []string{"10s since 200ms at 400ms again false", "10s since 200ms at 1s again true"}
 		if !slices.Equal(told, want) {
 			t.Errorf("told %q, want %q", told, want)

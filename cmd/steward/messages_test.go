@@ -79,7 +79,7 @@ func TestTimeoutOfTheWait(t *testing.T) {
 	f := newFleet(t)
 	f.ship.end(syscall.SIGTERM)
 	var list []record
-	r := f.do("exec", "ship1,central", "--timeout", "300ms", "-o", "json", "--", "echo", "hi")
+	r := f.do("exec", "ship1,central", "--timeout", "1s", "-o", "json", "--", "echo", "hi")
 	parse(t, r.stdout, &list)
 	if r.code != exitWaiting || list[0].State != "waiting" || list[0].Attempts == 0 || list[1].Outcome != "done" {
 		t.Errorf("%+v", r)
