@@ -87,12 +87,8 @@ func (n *Node) hearBegun(r transport.Received) {
 		n.mu.Unlock()
 		return
 	}
-	if known {
-		return
-	}
-	n.log.Info("started", "id", x.ID, "to", x.Node, "startedAt", x.StartedAt)
-	if by, err := n.db.ByFile(x.ID); err == nil && by {
-		n.changed([]store.Change{{ID: x.ID, ByFile: true}})
+	if !known {
+		n.log.Info("started", "id", x.ID, "to", x.Node, "startedAt", x.StartedAt)
 	}
 }
 
