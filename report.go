@@ -58,10 +58,11 @@ func (n *Node) blame(l store.Lane, err error) error {
 }
 
 func (n *Node) handled(w store.Work, r message.Result) {
-	if w.Message == nil || !n.log.Enabled(context.Background(), slog.LevelInfo) {
+	ctx := context.Background()
+	if w.Message == nil || !n.log.Enabled(ctx, levelOf(w.Message.Method)) {
 		return
 	}
-	n.log.Info("handled", "id", w.ID, "from", w.Message.FromNode, "method", w.Message.Method, "outcome", r.Outcome, "took", r.EndedAt.Sub(r.StartedAt).Round(time.Microsecond))
+	n.log.Log(ctx, levelOf(w.Message.Method), "handled", "id", w.ID, "from", w.Message.FromNode, "method", w.Message.Method, "outcome", r.Outcome, "took", r.EndedAt.Sub(r.StartedAt).Round(time.Microsecond))
 }
 
 func (n *Node) sent(messages int, repeat bool) {
@@ -87,9 +88,11 @@ func (n *Node) settled(ended []store.Settled) {
 }
 
 // levelOf is the level of what the log says of a message on its way: of the road's
-// own, which no operator submitted, it is silent.
+// own, which no operator submitted, it is silent; and of log lines: they may come
+// from this very log, and would have no end.
 func levelOf(method string) slog.Level {
-	if method == message.MethodResult || method == message.MethodErrorLog {
+	switch method {
+	case message.MethodResult, message.MethodErrorLog, message.MethodTextLogging:
 		return slog.LevelDebug
 	}
 	return slog.LevelInfo

@@ -33,11 +33,12 @@ const (
 	MaxBodyBytes = 1 << 20            // encoded size where the broker allows more
 )
 
-// Methods that the road itself gives a meaning.
+// Methods whose names other parts know.
 const (
-	MethodResult   = "Result"   // carries what a handler made of a command back to its sender
-	MethodErrorLog = "ErrorLog" // carries a failure to central
-	MethodSayHello = "SayHello" // presence
+	MethodResult      = "Result"      // carries what a handler made of a command back to its sender
+	MethodErrorLog    = "ErrorLog"    // carries a failure to central
+	MethodSayHello    = "SayHello"    // presence
+	MethodTextLogging = "TextLogging" // lines for a file
 )
 
 // OnUnknown says what a receiver does with a command that it had started when

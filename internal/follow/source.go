@@ -13,9 +13,6 @@ import (
 )
 
 const (
-	// methodName is the method of every message that a Follower makes.
-	methodName = "TextLogging"
-
 	// SplitLabel is on each message that carries one piece of a line longer than
 	// MaxLine: "more" while pieces follow in the next messages, "end" on the last.
 	SplitLabel = "split"
@@ -112,7 +109,7 @@ func (s Source) message(fallback string, lines []string) *message.Message {
 		name = receiverName(fallback)
 	}
 	return &message.Message{
-		ToNode: s.To, Kind: subject.EventACK, Method: methodName, Data: lines,
+		ToNode: s.To, Kind: subject.EventACK, Method: message.MethodTextLogging, Data: lines,
 		Directory: s.Directory, FileName: name, Labels: maps.Clone(s.Labels),
 	}
 }
