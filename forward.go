@@ -25,6 +25,9 @@ func (n *Node) forwardLogs(ctx context.Context) error {
 			return n.accept(ctx, ms, false, store.Note{Key: key, Value: value})
 		},
 		Report: func(err error, path string) {
+			if store.NoRoom(err) {
+				return // the node tells of that itself
+			}
 			n.report(errorkernel.Failure{Class: errorkernel.Submission, Severity: errorkernel.Warning, Process: "forward", Cause: path + ": " + err.Error()})
 		},
 	}

@@ -163,7 +163,7 @@ func New(cfg Config) (*Node, error) {
 	for _, p := range peers {
 		n.peers[p.Name] = p
 	}
-	n.kernel = &errorkernel.Kernel{Node: cfg.Name, Log: n.log, Store: n.keepFailure, Told: n.toldNotices, Observe: n.count}
+	n.kernel = &errorkernel.Kernel{Node: cfg.Name, Log: n.log, Store: n.keepFailure, Told: n.toldNotices, Observe: n.count, Waits: store.NoRoom}
 	if cfg.Central != "" && cfg.Central != cfg.Name {
 		n.kernel.Forward = n.forwardFailure
 	}

@@ -84,7 +84,7 @@ func (n *Node) requeue(ms ...*message.Message) error {
 		n.db.Fresh(m, now)
 		m.Expires = expires
 	}
-	if err := n.db.Accept(context.Background(), ms, false); err != nil {
+	if err := n.db.AcceptOwn(ms...); err != nil {
 		return err
 	}
 	n.queued(ms)

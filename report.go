@@ -139,12 +139,20 @@ func (n *Node) failure(id string) (f errorkernel.Failure, found bool, err error)
 }
 
 // forwardFailure puts a failure on the road to central, where it waits as long as
-// a message may.
+// a message may. It may be about the disk, and does not wait for room.
 func (n *Node) forwardFailure(f errorkernel.Failure) error {
-	return n.accept(context.Background(), []*message.Message{{
+	m := &message.Message{
 		ToNode: n.cfg.Central, Kind: subject.EventACK, Method: message.MethodErrorLog, Data: []string{string(f.Encode())},
 		Expires: time.Now().Add(message.MaxLifetime),
-	}}, false)
+	}
+	if err := n.prepare(m); err != nil {
+		return err
+	}
+	if err := n.db.AcceptOwn(m); err != nil {
+		return err
+	}
+	n.took(context.Background(), []*message.Message{m}, false)
+	return nil
 }
 
 // collect keeps a failure that another node sent here.

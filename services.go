@@ -66,6 +66,9 @@ func (n *Node) watchSubmissions(ctx context.Context) error {
 			return n.accept(ctx, ms, true, store.Note{Key: key, Value: value})
 		},
 		Report: func(err error, path string) {
+			if store.NoRoom(err) {
+				return // the node tells of that itself
+			}
 			n.report(errorkernel.Failure{Class: errorkernel.Submission, Severity: errorkernel.Error, Cause: fmt.Sprintf("%v (%s)", err, path)})
 		},
 	}
@@ -93,10 +96,15 @@ func (n *Node) writeResults(ctx context.Context, results submit.Results) error {
 	}
 	prune := time.NewTicker(time.Minute)
 	defer prune.Stop()
+	var room <-chan time.Time // for what found none
 	for {
 		select {
 		case <-n.filesWake:
-			if err := n.putResults(results); err != nil {
+			if room, err = n.putResults(results); err != nil {
+				return err
+			}
+		case <-room:
+			if room, err = n.putResults(results); err != nil {
 				return err
 			}
 		case <-prune.C:
@@ -107,7 +115,8 @@ func (n *Node) writeResults(ctx context.Context, results submit.Results) error {
 				return err
 			}
 		case <-ctx.Done():
-			return n.putResults(results)
+			_, err := n.putResults(results)
+			return err
 		}
 	}
 }
@@ -123,7 +132,9 @@ func (n *Node) pruneRejected() error {
 	return err
 }
 
-func (n *Node) putResults(results submit.Results) error {
+// putResults writes what is to be written. What finds no room waits for the next
+// time, which room tells.
+func (n *Node) putResults(results submit.Results) (room <-chan time.Time, err error) {
 	n.mu.Lock()
 	ids := n.files
 	n.files = map[uuid.UUID]bool{}
@@ -134,13 +145,19 @@ func (n *Node) putResults(results submit.Results) error {
 			continue
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if err := results.Put(r.ID, r); err != nil {
+		switch err := results.Put(r.ID, r); {
+		case store.NoRoom(err):
+			n.mu.Lock()
+			n.files[id] = true
+			n.mu.Unlock()
+			room = time.After(time.Second)
+		case err != nil:
 			n.report(errorkernel.Failure{Class: errorkernel.Storage, Severity: errorkernel.Warning, Message: r.ID, Cause: err.Error()})
 		}
 	}
-	return nil
+	return room, nil
 }
 
 const (
@@ -171,12 +188,14 @@ func (n *Node) sweep(ctx context.Context) error {
 				n.report(errorkernel.Failure{Class: errorkernel.Storage, Severity: errorkernel.Error, Cause: err.Error()})
 			}
 		case <-every.C:
-			if err := n.expire(); err != nil {
+			if err := n.expire(); err != nil && !store.NoRoom(err) { // then the next time
 				return err
 			}
 			for more := true; more && ctx.Err() == nil; {
 				var err error
-				if more, err = n.db.Prune(time.Now()); err != nil && !errors.Is(err, store.ErrFull) {
+				if more, err = n.db.Prune(time.Now()); store.NoRoom(err) {
+					break
+				} else if err != nil {
 					return err
 				}
 			}

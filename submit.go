@@ -35,7 +35,7 @@ func (n *Node) SubmitOnce(ctx context.Context, s store.Submission, ms ...*messag
 	}
 	earlier, err = n.db.AcceptOnce(ctx, s, ms)
 	if err == nil && earlier == nil {
-		n.acceptedNow(ctx, ms, false)
+		n.took(ctx, ms, false)
 	}
 	return earlier, err
 }
@@ -57,11 +57,12 @@ func (n *Node) commit(ctx context.Context, ms []*message.Message, byFile bool, n
 	if err := n.db.Accept(ctx, ms, byFile, notes...); err != nil {
 		return err
 	}
-	n.acceptedNow(ctx, ms, byFile)
+	n.took(ctx, ms, byFile)
 	return nil
 }
 
-func (n *Node) acceptedNow(ctx context.Context, ms []*message.Message, byFile bool) {
+// took counts what was accepted, and wakes who sends it.
+func (n *Node) took(ctx context.Context, ms []*message.Message, byFile bool) {
 	n.accepted.Add(uint64(len(ms)))
 	n.metrics.Accepted(len(ms))
 	n.queued(ms)

@@ -45,6 +45,11 @@ type Kernel struct {
 	// Observe is told of every failure at once, coalesced or not. It must not block. Nil: nobody counts.
 	Observe func(Failure)
 
+	// Waits says of the error of a process that what it lacks will come, and that the
+	// node tells of it elsewhere: that is no failure, and the process starts again
+	// each Policy.Pause. It must not block. Nil: of none.
+	Waits func(error) bool
+
 	Policy Policy
 
 	once   sync.Once

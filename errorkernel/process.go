@@ -16,7 +16,7 @@ type State string
 // The states of a process.
 const (
 	Running    State = "running"    // or about to
-	Backoff    State = "backoff"    // it failed and starts again at RetryAt
+	Backoff    State = "backoff"    // it failed, or found no room on the disk, and starts again at RetryAt
 	Terminated State = "terminated" // it failed too often and waits for the operator
 )
 
@@ -108,8 +108,10 @@ func (k *Kernel) supervise(ctx context.Context, p *process) {
 			k.failedAtStop(p, err)
 			return
 		}
-		pause, down := k.failed(p, err)
-		if down {
+		pause, down := k.Policy.Pause, false
+		if k.waits(err) {
+			k.waiting(p, err)
+		} else if pause, down = k.failed(p, err); down {
 			return
 		}
 		select {
@@ -150,11 +152,22 @@ func (k *Kernel) ended(p *process) bool {
 // failedAtStop tells of what went wrong while the node stopped; the end of ctx
 // is nothing wrong.
 func (k *Kernel) failedAtStop(p *process, err error) {
-	if !errors.Is(err, context.Canceled) {
+	if !errors.Is(err, context.Canceled) && !k.waits(err) {
 		f := failureOf(err)
 		f.Severity, f.Process, f.Action = Error, p.status.Name, Log
 		k.record(f, f.Cause)
 	}
+}
+
+func (k *Kernel) waits(err error) bool { return k.Waits != nil && k.Waits(err) }
+
+// waiting notes that p starts again when it is likely to find what it lacks.
+func (k *Kernel) waiting(p *process, err error) {
+	now := time.Now()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	p.status.State, p.status.Since, p.status.RetryAt = Backoff, now, now.Add(k.Policy.Pause)
+	p.status.LastError = cut(err.Error(), 1024)
 }
 
 // failed decides what p does after err, and tells.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -210,6 +211,37 @@ func TestTerminatedProcessStaysInTheRecordThatOthersShare(t *testing.T) {
 		if f.Action != errorkernel.Terminate || f.Process != "inmsg" || f.Severity != errorkernel.Critical || f.Count != 3 ||
 			!slices.Equal(f.Among, []string{"inmsg", "drop"}) || !strings.Contains(f.Cause, "steward processes restart inmsg") {
 			t.Errorf("record is %+v", f)
+		}
+	})
+}
+
+func TestProcessThatWaitsIsNoFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		full := errors.New("the disk is full")
+		var kept place
+		k := &errorkernel.Kernel{Store: kept.take, Waits: func(err error) bool { return errors.Is(err, full) }}
+		stop := running(t, k)
+		room, starts := false, 0
+		must(t, k.Go("publish", func(ctx context.Context) error {
+			if starts++; !room {
+				return fmt.Errorf("keep acks: %w", full)
+			}
+			<-ctx.Done()
+			return full
+		}))
+		pass(time.Hour + time.Second/2)
+		s := k.Processes()[0]
+		if s.State != errorkernel.Backoff || s.Restarts != 0 || !strings.Contains(s.LastError, "the disk is full") || starts != 3601 {
+			t.Errorf("after an hour and %d starts: %+v", starts, s)
+		}
+		room = true
+		pass(time.Second)
+		if s := k.Processes()[0]; s.State != errorkernel.Running {
+			t.Errorf("there is room: %+v", s)
+		}
+		must(t, stop())
+		if n, _ := kept.count(); n != 0 {
+			t.Errorf("%d failures were told: %+v", n, kept.runs)
 		}
 	})
 }

@@ -19,11 +19,18 @@ func (w *Worker) lasting(ctx context.Context, k store.Work) error {
 	for begin := k.Started.IsZero(); ; begin = true {
 		if begin {
 			began := time.Now()
-			if err := w.Method.Lasting.Prepare(k.Message); err != nil {
+			err := w.Method.Lasting.Prepare(k.Message)
+			for store.NoRoom(err) && sleep(ctx, roomRetry) {
+				err = w.Method.Lasting.Prepare(k.Message)
+			}
+			if store.NoRoom(err) {
+				return nil // it stays in the inbox
+			}
+			if err != nil {
 				return w.end(k, message.Result{Outcome: ack.Failed, Error: "cannot start: " + err.Error(), StartedAt: began, EndedAt: time.Now()})
 			}
 			failpoint.Hit(failpoint.Prepared)
-			if gone, err := w.started(&k); gone || err != nil {
+			if gone, err := w.started(ctx, &k); gone || err != nil {
 				w.forget(k)
 				return err
 			}

@@ -260,7 +260,9 @@ func (p *Publisher) first(entries []store.Entry) error {
 		p.mu.Lock()
 		p.lastErr = err.Error()
 		p.mu.Unlock()
-		p.trouble(false, uuid.Nil, "%v", err)
+		if !store.NoRoom(err) { // the node tells of that
+			p.trouble(false, uuid.Nil, "%v", err)
+		}
 		return fmt.Errorf("%w: %w", errAttempt, err)
 	}
 	p.logged = fresh[len(fresh)-1].Place

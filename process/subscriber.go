@@ -301,7 +301,11 @@ func (s *Subscriber) tell(r Request, b store.Batch) error {
 		return fmt.Errorf("tell about %s: %w", s.Subject, err)
 	}
 	if len(again) > 0 && s.Requeue != nil {
-		if err := s.Requeue(again...); err != nil {
+		err := s.Requeue(again...)
+		if errors.Is(err, store.ErrFull) {
+			return nil // who asked asks again
+		}
+		if err != nil {
 			return fmt.Errorf("send results again: %w", err)
 		}
 	}

@@ -20,10 +20,10 @@ import (
 
 // Limits of a Worker.
 const (
-	workBatch   = 256
-	maxReruns   = 3 // runs of a command that asks for a rerun; it may be what kills the node
-	finishRetry = time.Second
-	retryLimit  = time.Minute
+	workBatch  = 256
+	maxReruns  = 3           // runs of a command that asks for a rerun; it may be what kills the node
+	roomRetry  = time.Second // while the disk is full
+	retryLimit = time.Minute
 )
 
 // Worker handles what one sender sent to one subject of this node: one at a
@@ -198,7 +198,7 @@ func (w *Worker) single(ctx context.Context, k store.Work) error {
 		return w.lasting(ctx, k)
 	}
 	if !w.Method.Repeatable {
-		if gone, err := w.started(&k); gone || err != nil {
+		if gone, err := w.started(ctx, &k); gone || err != nil {
 			return err
 		}
 	}
@@ -215,9 +215,16 @@ func (w *Worker) single(ctx context.Context, k store.Work) error {
 	return w.end(k, r)
 }
 
-// started commits that a run of k begins, unless its sender took it back.
-func (w *Worker) started(k *store.Work) (gone bool, err error) {
+// started commits that a run of k begins, unless its sender took it back. While
+// there is no room for that it waits; gone says too that ctx ended meanwhile.
+func (w *Worker) started(ctx context.Context, k *store.Work) (gone bool, err error) {
 	back, err := w.Store.Started(w.Lane, k.Place)
+	if errors.Is(err, store.ErrFull) {
+		if !sleep(ctx, roomRetry) {
+			return true, nil
+		}
+		return w.started(ctx, k)
+	}
 	if err != nil {
 		return false, fmt.Errorf("start %s: %w", k.ID, err)
 	}
@@ -332,7 +339,7 @@ func (w *Worker) panicked(p *Panicked) {
 }
 
 // finish commits ends until it succeeds: a truth that is known must not be lost
-// because the disk was full for a while.
+// because the disk was full for a while, which the node tells of.
 func (w *Worker) finish(done []store.Finished, lengths []FileLength) error {
 	if len(done) == 0 {
 		return nil
@@ -349,8 +356,7 @@ func (w *Worker) finish(done []store.Finished, lengths []FileLength) error {
 		if !errors.Is(err, store.ErrFull) {
 			return fmt.Errorf("finish %s: %w", done[0].Work.ID, err)
 		}
-		w.trouble(done[0].Work.ID, "%v", err)
-		if !sleep(w.Stop, finishRetry) {
+		if !sleep(w.Stop, roomRetry) {
 			return fmt.Errorf("finish %s: %w", done[0].Work.ID, err)
 		}
 	}

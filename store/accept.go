@@ -21,28 +21,30 @@ type Note struct {
 // When it returns nil, that survives a crash. Fresh must have been called on each
 // message; Accept gives it its place. ErrFull: nothing was accepted, try later.
 func (db *DB) Accept(_ context.Context, ms []*message.Message, byFile bool, notes ...Note) error {
-	return db.accept(ms, byFile, nil, notes...)
-}
-
-func (db *DB) accept(ms []*message.Message, byFile bool, before func(*bolt.Tx) error, notes ...Note) error {
 	if len(ms) > 0 && db.space.Low() {
 		return ErrFull
 	}
+	return db.accept(ms, byFile, func(tx *bolt.Tx) error { return putNotes(tx, notes) })
+}
+
+// AcceptOwn is Accept for what the node itself has to say: it may use the room
+// that is kept free of new work.
+func (db *DB) AcceptOwn(ms ...*message.Message) error {
+	return db.accept(ms, false, func(*bolt.Tx) error { return nil })
+}
+
+// accept puts ms into the outbox, together with what beside writes.
+func (db *DB) accept(ms []*message.Message, byFile bool, beside func(*bolt.Tx) error) error {
 	out, err := db.encode(ms, byFile)
 	if err != nil {
 		return err
 	}
 	failpoint.Hit(failpoint.Accepting)
 	return db.w.do(func(tx *bolt.Tx) error {
-		if before != nil {
-			if err := before(tx); err != nil {
-				return err
-			}
-		}
-		if err := db.putOut(tx, out); err != nil {
+		if err := beside(tx); err != nil {
 			return err
 		}
-		return putNotes(tx, notes)
+		return db.putOut(tx, out)
 	}, func() {
 		failpoint.Hit(failpoint.Accepted)
 		db.countNew(out)

@@ -40,6 +40,9 @@ func (db *DB) AcceptOnce(_ context.Context, s Submission, ms []*message.Message)
 	if earlier, err = db.submitted(s); err != nil || earlier != nil { // also where there is no room for anything new
 		return earlier, err
 	}
+	if db.space.Low() {
+		return nil, ErrFull
+	}
 	value := bytes.Clone(s.Sum[:])
 	for _, m := range ms {
 		value = append(value, m.ID[:]...)

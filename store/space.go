@@ -2,6 +2,7 @@ package store
 
 import (
 	"cmp"
+	"errors"
 	"sync"
 	"syscall"
 	"time"
@@ -34,6 +35,12 @@ func (d *diskSpace) Low() bool {
 		}
 	}
 	return d.low
+}
+
+// NoRoom reports whether err says that there is no room: for the journal, or for a
+// file beside it.
+func NoRoom(err error) bool {
+	return errors.Is(err, ErrFull) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 // Free is the number of bytes that were free at the last look.

@@ -6,7 +6,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync"
-	"syscall"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -286,7 +285,7 @@ func (w *writer) abandon(tx *bolt.Tx) {
 // After any other error nobody knows what the disk holds, and the store must be
 // opened anew.
 func (w *writer) fail(id int, err error) error {
-	if (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) && !w.visible(id) {
+	if NoRoom(err) && !w.visible(id) {
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	w.mu.Lock()
