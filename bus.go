@@ -327,6 +327,11 @@ func (n *Node) Status(context.Context) (api.Status, error) {
 		},
 	}
 	s.Twin = n.twinStatus()
+	if d := n.db.Disk(); d.Full == "" {
+		s.Disk = api.Disk{Free: d.Free, Reserve: d.Reserve}
+	} else {
+		s.Disk = api.Disk{Free: d.Free, Reserve: d.Reserve, Full: diskFull(d), Since: d.Since}
+	}
 	if conn := n.conn.Load(); conn != nil {
 		s.Broker.LastError = conn.LastError()
 	}

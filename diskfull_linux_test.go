@@ -3,8 +3,12 @@ package steward_test
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -51,12 +55,39 @@ func fillDisk(t *testing.T, dir string) string {
 	return f.Name()
 }
 
+// freeAddress is a loopback address that nobody listens on.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// get asks a node's port for what watches it.
+func get(t *testing.T, address, path string) (code int, text string) {
+	t.Helper()
+	r, err := http.Get("http://" + address + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.StatusCode, string(b)
+}
+
 // On a full disk submissions are refused clearly and files wait; what was
 // accepted is not lost; and all goes on when there is room again.
 func TestDiskFull(t *testing.T) {
 	dir, drop := smallDisk(t), t.TempDir()
 	inmsg := filepath.Join(drop, "inmsg.txt")
-	n, err := steward.New(steward.Config{Name: "central", Dir: dir, InMsg: inmsg, Listen: "127.0.0.1:0"})
+	metrics := freeAddress(t)
+	n, err := steward.New(steward.Config{Name: "central", Dir: dir, InMsg: inmsg, Listen: "127.0.0.1:0", Metrics: metrics})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,6 +114,12 @@ func TestDiskFull(t *testing.T) {
 	if !errors.Is(err, store.ErrFull) {
 		t.Errorf("submitted on a full disk: %v", err)
 	}
+	if code, text := get(t, metrics, "/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(text, dir) {
+		t.Errorf("/readyz on a full disk: %d %s", code, text)
+	}
+	if _, text := get(t, metrics, "/metrics"); !strings.Contains(text, "\nsteward_disk_full 1\n") {
+		t.Error("the metrics do not tell that the disk is full")
+	}
 	document := `[{"toNode": "central", "data": ["from the file"], "commandOrEvent": "CommandACK", "method": "Echo"}]`
 	if err := os.WriteFile(inmsg, []byte(document), 0o600); err != nil {
 		t.Fatal(err)
@@ -96,6 +133,13 @@ func TestDiskFull(t *testing.T) {
 	}
 	if err != nil {
 		t.Fatalf("after there was room again: %v", err)
+	}
+	waitFor(t, "/readyz", func() bool {
+		code, _ := get(t, metrics, "/readyz")
+		return code == http.StatusOK
+	})
+	if _, text := get(t, metrics, "/metrics"); !strings.Contains(text, "\nsteward_disk_full 0\n") {
+		t.Error("the metrics tell that the disk is full")
 	}
 	waitFor(t, "the document of the file", func() bool {
 		list, err := n.Messages(ctx, store.Filter{Method: "Echo", Outcome: ack.Done})

@@ -2,6 +2,7 @@ package steward
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/steward-bus/steward/errorkernel"
@@ -25,7 +26,7 @@ func (n *Node) forwardLogs(ctx context.Context) error {
 			return n.accept(ctx, ms, false, store.Note{Key: key, Value: value})
 		},
 		Report: func(err error, path string) {
-			if store.NoRoom(err) {
+			if errors.Is(err, store.ErrFull) {
 				return // the node tells of that itself
 			}
 			n.report(errorkernel.Failure{Class: errorkernel.Submission, Severity: errorkernel.Warning, Process: "forward", Cause: path + ": " + err.Error()})

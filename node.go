@@ -163,7 +163,7 @@ func New(cfg Config) (*Node, error) {
 	for _, p := range peers {
 		n.peers[p.Name] = p
 	}
-	n.kernel = &errorkernel.Kernel{Node: cfg.Name, Log: n.log, Store: n.keepFailure, Told: n.toldNotices, Observe: n.count, Waits: store.NoRoom}
+	n.kernel = &errorkernel.Kernel{Node: cfg.Name, Log: n.log, Store: n.keepFailure, Told: n.toldNotices, Observe: n.count, Waits: n.waits}
 	if cfg.Central != "" && cfg.Central != cfg.Name {
 		n.kernel.Forward = n.forwardFailure
 	}
@@ -303,6 +303,7 @@ func (n *Node) spawn() error {
 		"forward":  n.forwardLogs,
 		"failures": n.relayStorageFault,
 		"notices":  n.tellNotices,
+		"disk":     n.watchDisk,
 	}
 	if !n.cfg.Headless {
 		steady["api"], steady["submit"] = n.serveAPI, n.watchSubmissions

@@ -188,7 +188,9 @@ func (n *Node) newMetrics() *metrics.Metrics {
 		Inbox:           counts(func(c store.Counts) int { return c.Inbox }),
 		Processes:       func() float64 { return float64(len(n.kernel.Processes())) },
 		BrokerConnected: n.online,
-		DiskFree:        func() float64 { return float64(n.db.FreeBytes()) },
+		DiskFree:        func() float64 { return float64(n.db.Disk().Free) },
+		DiskReserve:     func() float64 { return float64(n.db.Disk().Reserve) },
+		DiskFull:        func() bool { return n.db.Disk().Full != "" },
 	})
 }
 

@@ -50,12 +50,23 @@ func (n *Node) serveMetrics(ctx context.Context) error {
 	if n.cfg.Metrics == "" {
 		return nil
 	}
-	s := &metrics.Server{Addr: n.cfg.Metrics, Insecure: n.cfg.Insecure, Metrics: n.metrics, Ready: n.db.Fault, Connected: n.online, Log: n.log}
+	s := &metrics.Server{Addr: n.cfg.Metrics, Insecure: n.cfg.Insecure, Metrics: n.metrics, Ready: n.ready, Connected: n.online, Log: n.log}
 	if err := s.Listen(); err != nil {
 		return err
 	}
 	n.log.Info("metrics", "address", s.Bound())
 	return s.Run(ctx)
+}
+
+// ready is why the node cannot accept messages now, or nil.
+func (n *Node) ready() error {
+	if err := n.db.Fault(); err != nil {
+		return err
+	}
+	if d := n.db.Disk(); d.Full != "" {
+		return errors.New(diskFull(d))
+	}
+	return nil
 }
 
 // watchSubmissions takes what is dropped into inmsg.txt and the drop folder.
@@ -66,7 +77,7 @@ func (n *Node) watchSubmissions(ctx context.Context) error {
 			return n.accept(ctx, ms, true, store.Note{Key: key, Value: value})
 		},
 		Report: func(err error, path string) {
-			if store.NoRoom(err) {
+			if errors.Is(err, store.ErrFull) {
 				return // the node tells of that itself
 			}
 			n.report(errorkernel.Failure{Class: errorkernel.Submission, Severity: errorkernel.Error, Cause: fmt.Sprintf("%v (%s)", err, path)})
@@ -79,6 +90,7 @@ func (n *Node) watchSubmissions(ctx context.Context) error {
 // that were refused.
 const (
 	resultsKept  = 10_000
+	resultsAgain = 10 * time.Second // what found no room is written again
 	rejectedKept = 10_000
 )
 
@@ -147,14 +159,14 @@ func (n *Node) putResults(results submit.Results) (room <-chan time.Time, err er
 		if err != nil {
 			return nil, err
 		}
-		switch err := results.Put(r.ID, r); {
-		case store.NoRoom(err):
-			n.mu.Lock()
-			n.files[id] = true
-			n.mu.Unlock()
-			room = time.After(time.Second)
-		case err != nil:
+		if err := results.Put(r.ID, r); err != nil {
 			n.report(errorkernel.Failure{Class: errorkernel.Storage, Severity: errorkernel.Warning, Message: r.ID, Cause: err.Error()})
+			if store.NoRoom(err) {
+				n.mu.Lock()
+				n.files[id] = true
+				n.mu.Unlock()
+				room = time.After(resultsAgain)
+			}
 		}
 	}
 	return room, nil

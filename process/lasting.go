@@ -20,6 +20,9 @@ func (w *Worker) lasting(ctx context.Context, k store.Work) error {
 		if begin {
 			began := time.Now()
 			err := w.Method.Lasting.Prepare(k.Message)
+			if store.NoRoom(err) {
+				w.trouble(k.ID, "it waits to be begun: %v", err)
+			}
 			for store.NoRoom(err) && sleep(ctx, roomRetry) {
 				err = w.Method.Lasting.Prepare(k.Message)
 			}

@@ -260,9 +260,7 @@ func (p *Publisher) first(entries []store.Entry) error {
 		p.mu.Lock()
 		p.lastErr = err.Error()
 		p.mu.Unlock()
-		if !store.NoRoom(err) { // the node tells of that
-			p.trouble(false, uuid.Nil, "%v", err)
-		}
+		p.trouble(false, uuid.Nil, "%v", err)
 		return fmt.Errorf("%w: %w", errAttempt, err)
 	}
 	p.logged = fresh[len(fresh)-1].Place

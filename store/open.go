@@ -38,12 +38,12 @@ func Open(path string, opts Options) (*DB, error) {
 		return nil, fmt.Errorf("open journal %s: %w", path, err)
 	}
 	db := &DB{opts: opts, bolt: b, path: abs, out: map[string]*outStat{}, inboxes: map[string]int{}}
-	db.space = diskSpace{dir: filepath.Dir(abs), min: opts.MinFree}
+	db.space = &diskSpace{dir: filepath.Dir(abs), min: opts.MinFree, turned: make(chan struct{}, 1)}
 	g, err := newGround(b)
 	if err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
-	db.w = newWriter(b, g, opts.Observe)
+	db.w = newWriter(b, g, db.space, opts.Observe)
 	if err := guarded(func() error { return db.load() }); err != nil {
 		return nil, errors.Join(fmt.Errorf("open journal %s: %w", path, err), g.file.Close(), b.Close())
 	}

@@ -92,7 +92,7 @@ type DB struct {
 	first   uuid.UUID // that it began with
 	opening uuid.UUID // this one's id, see opening
 	copy    bool      // this opening found itself to be a copy
-	space   diskSpace
+	space   *diskSpace
 
 	mu       sync.Mutex
 	out      map[string]*outStat

@@ -34,6 +34,7 @@ type op struct {
 type writer struct {
 	db      *bolt.DB
 	ground  *ground
+	space   *diskSpace
 	in      chan *op
 	stop    chan struct{} // closed by Close
 	stopped chan struct{} // closed when the goroutine has ended
@@ -48,9 +49,9 @@ type writer struct {
 	broken  chan struct{} // closed with it
 }
 
-func newWriter(db *bolt.DB, g *ground, observe func(int, time.Duration)) *writer {
+func newWriter(db *bolt.DB, g *ground, space *diskSpace, observe func(int, time.Duration)) *writer {
 	return &writer{
-		db: db, ground: g, in: make(chan *op, maxGroup), stop: make(chan struct{}), stopped: make(chan struct{}),
+		db: db, ground: g, space: space, in: make(chan *op, maxGroup), stop: make(chan struct{}), stopped: make(chan struct{}),
 		observe: observe, nudge: make(chan struct{}, 1), broken: make(chan struct{}),
 	}
 }
@@ -186,6 +187,9 @@ func (w *writer) commit(group []*op) {
 	err := w.fault()
 	if err == nil {
 		err = w.try(group)
+	}
+	if errors.Is(err, ErrFull) {
+		w.space.refuses()
 	}
 	if w.observe != nil {
 		w.observe(len(group), time.Since(began))

@@ -181,7 +181,7 @@ func (e *env) statusCmd() *cobra.Command {
 						broker += ", embedded"
 					}
 					rows := [][]string{
-						{"node", s.Node}, {"version", s.Version}, {"up", time.Since(s.Since).Round(time.Second).String()}, {"data", s.Data},
+						{"node", s.Node}, {"version", s.Version}, {"up", time.Since(s.Since).Round(time.Second).String()}, {"data", s.Data}, {"disk", fmt.Sprintf("%d MiB free", s.Disk.Free>>20)},
 						{"broker", s.Broker.URL + " (" + broker + ")"}, {"central", s.Central}, {"journal", s.StoreID},
 						{"waiting", fmt.Sprint(s.Backlog.Waiting)}, {"awaiting results", awaiting(s.Backlog)}, {"inbox", fmt.Sprint(s.Backlog.Inbox)},
 						{"accepted", fmt.Sprint(s.Counters.Accepted)}, {"received", fmt.Sprint(s.Counters.Received)}, {"failures", fmt.Sprint(s.Counters.Failures)},
@@ -189,6 +189,9 @@ func (e *env) statusCmd() *cobra.Command {
 					if t := s.Twin; t != nil {
 						rows = append(rows, []string{"STANDS BY", fmt.Sprintf("another node serves as %s since %s: on host %s, data folder %s, instance %s, journal %s; stop one of them, or give it another name",
 							s.Node, clock(t.Since), t.Host, t.Data, t.Instance, t.Journal)})
+					}
+					if s.Disk.Full != "" {
+						rows = append(rows, []string{"DISK FULL", "since " + clock(s.Disk.Since) + ": " + s.Disk.Full})
 					}
 					if s.Insecure != "" {
 						rows = append(rows, []string{"INSECURE", s.Insecure})

@@ -99,6 +99,7 @@ type Status struct {
 	Since    time.Time `json:"since" doc:"When the node started"`
 	Data     string    `json:"data" doc:"The data folder"`
 	Broker   Broker    `json:"broker"`
+	Disk     Disk      `json:"disk"`
 	Central  string    `json:"central,omitempty" doc:"The node that collects failures and logs"`
 	Backlog  Backlog   `json:"backlog"`
 	Counters Counters  `json:"counters"`
@@ -123,6 +124,14 @@ type Broker struct {
 	URL       string `json:"url,omitempty"`
 	Embedded  bool   `json:"embedded" doc:"The broker runs within this node"`
 	LastError string `json:"lastError,omitempty"`
+}
+
+// Disk is how much room the data folder has.
+type Disk struct {
+	Free    int64     `json:"freeBytes"`
+	Reserve int64     `json:"reserveBytes" doc:"Kept free of new work, for what was begun"`
+	Full    string    `json:"full,omitempty" doc:"Why new work is refused, if it is"`
+	Since   time.Time `json:"since,omitzero" doc:"It is full since then"`
 }
 
 // Backlog is what is on its way.

@@ -21,6 +21,8 @@ type Sources struct {
 	Processes       func() float64 // processes that run
 	BrokerConnected func() bool
 	DiskFree        func() float64 // bytes free where the data folder is
+	DiskReserve     func() float64 // of them, bytes that new work does not get
+	DiskFull        func() bool    // new work is refused for want of room
 }
 
 // Metrics counts. No metric bears the name of a node or the id of a message, so
@@ -90,13 +92,21 @@ func (m *Metrics) sources(version string, s Sources) {
 	gauge("steward_disk_free_bytes", "Bytes free on the disk of the data folder.", nil, s.DiskFree)
 	gauge("steward_build_info", "Always 1; the label tells the version.",
 		prometheus.Labels{"version": version}, func() float64 { return 1 })
-	if s.BrokerConnected != nil {
-		gauge("steward_broker_connected", "1 while the broker is connected, else 0.", nil, func() float64 {
-			if s.BrokerConnected() {
-				return 1
-			}
-			return 0
-		})
+	gauge("steward_disk_reserve_bytes", "Bytes of that disk that are kept free of new work.", nil, s.DiskReserve)
+	gauge("steward_disk_full", "1 while new work is refused because the disk is full, else 0.", nil, number(s.DiskFull))
+	gauge("steward_broker_connected", "1 while the broker is connected, else 0.", nil, number(s.BrokerConnected))
+}
+
+// number is 1 where f says yes, else 0.
+func number(f func() bool) func() float64 {
+	if f == nil {
+		return nil
+	}
+	return func() float64 {
+		if f() {
+			return 1
+		}
+		return 0
 	}
 }
 
