@@ -323,7 +323,7 @@ func (n *Node) Status(context.Context) (api.Status, error) {
 		Data: n.cfg.Dir, Central: n.cfg.Central, Broker: api.Broker{Connected: n.online(), Embedded: n.broker != nil, URL: n.brokerURL()},
 		Backlog: api.Backlog{Waiting: c.Waiting, AwaitingResult: c.Awaiting, Inbox: c.Inbox},
 		Counters: api.Counters{
-			Accepted: n.accepted.Load(), Received: n.received.Load(), Retries: n.retries.Load(), Failures: n.failures.Load(), Outcomes: map[ack.Outcome]uint64{},
+			Since: n.opened, Accepted: n.accepted.Load(), Received: n.received.Load(), Retries: n.retries.Load(), Failures: n.failures.Load(), Outcomes: map[ack.Outcome]uint64{},
 		},
 	}
 	s.Twin = n.twinStatus()

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/steward-bus/steward"
 	"github.com/steward-bus/steward/ack"
+	"github.com/steward-bus/steward/internal/api"
 	"github.com/steward-bus/steward/internal/stewardtest"
 	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/process"
@@ -65,4 +67,37 @@ func TestAllowNamesMethodsOfTheNode(t *testing.T) {
 	if err := n.Run(ctx); err != nil {
 		t.Errorf("after Handle: %v", err)
 	}
+}
+
+// Counters count what this life did: they begin anew, and say since when. Results
+// of other nodes' messages are no outcomes of this one.
+func TestCountersSayTheirBeginning(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+		central, ship := c.Start("central"), c.Start("ship1")
+		waits := central.Submit(stewardtest.Command("ship2", "x"))
+		want(t, central, ack.Done, commands(central, 3)...)
+		counters := func(n *stewardtest.Node) api.Counters {
+			s, err := n.Status(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s.Counters
+		}
+		if x := counters(central); x.Accepted != 4 || x.Outcomes[ack.Done] != 3 || len(x.Outcomes) != 1 {
+			t.Errorf("central counts %+v", x)
+		}
+		time.Sleep(time.Second)
+		if x := counters(ship); x.Accepted != 0 || x.Received != 3 || len(x.Outcomes) != 0 {
+			t.Errorf("ship1 counts %+v", x)
+		}
+		central.Stop()
+		time.Sleep(time.Hour)
+		reborn := time.Now()
+		central = c.Start("central")
+		c.Start("ship2")
+		want(t, central, ack.Done, waits)
+		if x := counters(central); !x.Since.Equal(reborn) || x.Accepted != 0 || x.Outcomes[ack.Done] != 1 {
+			t.Errorf("the second life counts %+v, since %s", x, reborn)
+		}
+	})
 }

@@ -74,15 +74,18 @@ func (n *Node) sent(messages int, repeat bool) {
 	n.metrics.Sent(messages)
 }
 
-// settled is told of messages that got their outcome.
+// settled is told of messages that got their outcome. Results do not count, as they
+// do not where they are accepted: they belong to other nodes' messages.
 func (n *Node) settled(ended []store.Settled) {
 	n.mu.Lock()
 	for _, e := range ended {
-		n.outcomes[e.Outcome]++
+		if !isResult(e.Subject) {
+			n.outcomes[e.Outcome]++
+			n.metrics.Ended(e.Outcome)
+		}
 	}
 	n.mu.Unlock()
 	for _, e := range ended {
-		n.metrics.Ended(e.Outcome)
 		n.logEnd(e)
 	}
 }
@@ -113,6 +116,8 @@ func (n *Node) logEnd(e store.Settled) {
 	}
 	n.log.Log(ctx, level, "ended", args...)
 }
+
+func isResult(subject string) bool { return strings.HasSuffix(subject, "."+message.MethodResult) }
 
 // keepFailure is the kernel's record at this node. What an operator resolved stays
 // so until it happens again.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/steward-bus/steward/ack"
 	"github.com/steward-bus/steward/errorkernel"
 	"github.com/steward-bus/steward/internal/api"
 )
@@ -184,7 +185,9 @@ func (e *env) statusCmd() *cobra.Command {
 						{"node", s.Node}, {"version", s.Version}, {"up", time.Since(s.Since).Round(time.Second).String()}, {"data", s.Data}, {"disk", fmt.Sprintf("%d MiB free", s.Disk.Free>>20)},
 						{"broker", s.Broker.URL + " (" + broker + ")"}, {"central", s.Central}, {"journal", s.StoreID},
 						{"waiting", fmt.Sprint(s.Backlog.Waiting)}, {"awaiting results", awaiting(s.Backlog)}, {"inbox", fmt.Sprint(s.Backlog.Inbox)},
-						{"accepted", fmt.Sprint(s.Counters.Accepted)}, {"received", fmt.Sprint(s.Counters.Received)}, {"failures", fmt.Sprint(s.Counters.Failures)},
+						{"counted since", clock(s.Counters.Since) + ", the start"},
+						{"accepted", fmt.Sprint(s.Counters.Accepted)}, {"received", fmt.Sprint(s.Counters.Received)}, {"ended", outcomes(s.Counters)},
+						{"failures", fmt.Sprint(s.Counters.Failures)},
 					}
 					if t := s.Twin; t != nil {
 						rows = append(rows, []string{"STANDS BY", fmt.Sprintf("another node serves as %s since %s: on host %s, data folder %s, instance %s, journal %s; stop one of them, or give it another name",
@@ -209,6 +212,17 @@ func awaiting(b api.Backlog) string {
 		return fmt.Sprint(b.AwaitingResult)
 	}
 	return fmt.Sprintf("%d (%d started)", b.AwaitingResult, b.Started)
+}
+
+// outcomes lists how many messages ended in which.
+func outcomes(c api.Counters) string {
+	var parts []string
+	for _, o := range ack.Outcomes {
+		if n := c.Outcomes[o]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, o))
+		}
+	}
+	return dash(strings.Join(parts, ", "))
 }
 
 var errDamaged = errors.New("the journal has problems: restore it from a backup, or move it away to begin without history")

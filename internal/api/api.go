@@ -142,11 +142,13 @@ type Backlog struct {
 	Inbox          int `json:"inbox" doc:"Received, and not ended"`
 }
 
-// Counters count since the node started.
+// Counters count since the node started; what earlier lives did is in the list of
+// messages.
 type Counters struct {
-	Accepted uint64                 `json:"accepted"`
-	Received uint64                 `json:"received"`
-	Retries  uint64                 `json:"retries"`
+	Since    time.Time              `json:"since" doc:"They count from then on: they begin anew at each start"`
+	Accepted uint64                 `json:"accepted" doc:"Messages that were submitted here, and failures for central"`
+	Received uint64                 `json:"received" doc:"Messages of other nodes"`
+	Retries  uint64                 `json:"retries" doc:"Batches sent again because no answer came"`
 	Failures uint64                 `json:"failures"`
-	Outcomes map[ack.Outcome]uint64 `json:"outcomes,omitempty"`
+	Outcomes map[ack.Outcome]uint64 `json:"outcomes,omitempty" doc:"Of messages of this node, also of those accepted before; an unknown one that is known later counts as both"`
 }

@@ -45,10 +45,10 @@ func New(version string, s Sources) *Metrics {
 		registry: prometheus.NewRegistry(),
 		accepted: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "steward_messages_accepted_total",
-			Help: "Messages made durable in the outbox."}),
+			Help: "Messages of this node made durable in the outbox, without results."}),
 		ended: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "steward_messages_ended_total",
-			Help: "Messages of this node that got their outcome."}, []string{"outcome"}),
+			Help: "Messages of this node that got their outcome; an unknown one that is known later counts as both."}, []string{"outcome"}),
 		retries: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "steward_publish_retries_total",
 			Help: "Batches sent again because no answer came."}),
