@@ -141,6 +141,7 @@ func New(cfg Config) (*Node, error) {
 	n.metrics = n.newMetrics()
 	db, err := store.Open(filepath.Join(cfg.Dir, "journal.db"), store.Options{
 		Node: cfg.Name, Prefix: cfg.Prefix, HistoryAge: cfg.HistoryAge, HistoryCount: cfg.HistoryCount, InboxLimit: cfg.InboxLimit,
+		Traces:  []string{"messages.log", "runs", "claims", "results"},
 		Changed: n.changed, Notify: bad, Noticed: func() {
 			select {
 			case n.noticed <- struct{}{}:

@@ -8,6 +8,7 @@ var (
 	ErrCorrupt = errors.New("the journal is damaged")
 	ErrNewer   = errors.New("the journal was written by a newer steward: upgrade this one")
 	ErrForeign = errors.New("the journal belongs to another node")
+	ErrGone    = errors.New("the journal is gone")
 )
 
 // Errors of an open store.

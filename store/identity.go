@@ -36,8 +36,10 @@ func (db *DB) identify(tx *bolt.Tx) error {
 	switch v := values["schema"]; {
 	case v == nil && meta.Stats().KeyN > 0:
 		return fmt.Errorf("%w: its schema version is gone", ErrCorrupt)
-	case v != nil && (len(v) != 1 || v[0] > schema):
-		return fmt.Errorf("%w (schema %d, this one knows %d)", ErrNewer, v, schema)
+	case v != nil:
+		if err := known(v); err != nil {
+			return err
+		}
 	}
 	if v := values["node"]; v != nil && db.opts.Node != "" && string(v) != db.opts.Node {
 		return fmt.Errorf("%w: it is %q's, this node is %q: give each node its own data folder", ErrForeign, v, db.opts.Node)
@@ -66,6 +68,14 @@ func (db *DB) identify(tx *bolt.Tx) error {
 		if err := meta.Put(kv[0], seal(kv[0], kv[1])); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// known is nil if this steward can read a journal with schema v.
+func known(v []byte) error {
+	if len(v) != 1 || v[0] > schema {
+		return fmt.Errorf("%w (schema %d, this one knows %d)", ErrNewer, v, schema)
 	}
 	return nil
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/steward-bus/steward/internal/failpoint"
 	"github.com/steward-bus/steward/subject"
@@ -19,11 +18,9 @@ import (
 // schema is the version of all that lies in the file. Open refuses a higher one.
 const schema = 1
 
-const openLimit = time.Minute // a damaged file may send a walk round in circles
-
-// Open opens the journal at path, or makes it. It verifies what it is going to
-// rely on, and fails with ErrLocked, ErrCorrupt, ErrNewer or ErrForeign instead
-// of starting with less than was there.
+// Open opens the journal at path, or makes it where there never was one. It
+// verifies all of it, and fails with ErrLocked, ErrCorrupt, ErrNewer, ErrForeign or
+// ErrGone instead of starting with less than was there.
 func Open(path string, opts Options) (*DB, error) {
 	opts.Prefix = cmp.Or(opts.Prefix, subject.Prefix)
 	opts.HistoryAge = cmp.Or(opts.HistoryAge, 30*24*time.Hour)
@@ -33,9 +30,12 @@ func Open(path string, opts Options) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
-	b, err := openFile(abs)
+	if err := begin(abs, opts.Traces); err != nil {
+		return nil, fmt.Errorf("open journal: %w", err)
+	}
+	b, err := openFile(abs, false)
 	if err != nil {
-		return nil, fmt.Errorf("open journal %s: %w", path, err)
+		return nil, fmt.Errorf("open journal %s: %w", path, advised(err))
 	}
 	db := &DB{opts: opts, bolt: b, path: abs, out: map[string]*outStat{}, inboxes: map[string]int{}}
 	db.space = &diskSpace{dir: filepath.Dir(abs), min: opts.MinFree, turned: make(chan struct{}, 1)}
@@ -45,43 +45,35 @@ func Open(path string, opts Options) (*DB, error) {
 	}
 	db.w = newWriter(b, g, db.space, opts.Observe)
 	if err := guarded(func() error { return db.load() }); err != nil {
-		return nil, errors.Join(fmt.Errorf("open journal %s: %w", path, err), g.file.Close(), b.Close())
+		return nil, errors.Join(fmt.Errorf("open journal %s: %w", path, advised(err)), g.file.Close(), b.Close())
 	}
 	failpoint.Hit(failpoint.Opened)
 	go db.w.loop() // ended by Close
 	return db, nil
 }
 
-// openFile opens the bbolt file, which it makes under another name first: a
-// crash on the way must not leave an empty journal that looks like a good one.
-func openFile(path string) (b *bolt.DB, err error) {
-	fi, err := os.Stat(path)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		if err := create(path); err != nil {
-			return nil, err
-		}
-	case err != nil:
-		return nil, err
-	case fi.Size() == 0:
-		return nil, fmt.Errorf("%w: it is empty; restore it from a backup, or move it away to begin without history", ErrCorrupt)
-	}
-	if err := checkLength(path); err != nil {
+// openFile opens the bbolt file, of which nothing is believed before all of it was
+// read.
+func openFile(path string, readOnly bool) (*bolt.DB, error) {
+	f, err := locked(path, readOnly)
+	if err != nil {
 		return nil, err
 	}
-	if err := preread(path); err != nil {
-		return nil, err
+	if err := sound(f); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
+	return openSound(f, readOnly)
+}
+
+// openSound gives bbolt the file f, and its lock.
+func openSound(f *os.File, readOnly bool) (b *bolt.DB, err error) {
+	o := boltOptions()
+	o.ReadOnly, o.PreLoadFreelist = readOnly, true
+	o.OpenFile = func(string, int, os.FileMode) (*os.File, error) { return f, nil }
 	err = guarded(func() error {
-		b, err = bolt.Open(path, 0o600, boltOptions())
+		b, err = bolt.Open(f.Name(), 0o600, o)
 		return err
 	})
-	if errors.Is(err, bolterrors.ErrTimeout) {
-		return nil, ErrLocked
-	}
-	if err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, os.ErrPermission) {
-		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
-	}
 	return b, err
 }
 
@@ -91,41 +83,6 @@ func openFile(path string) (b *bolt.DB, err error) {
 // a third less than with those of 4.
 func boltOptions() *bolt.Options {
 	return &bolt.Options{Timeout: time.Second, NoFreelistSync: true, FreelistType: bolt.FreelistMapType, PageSize: 16 << 10}
-}
-
-func create(path string) error {
-	tmp := path + ".new"
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	b, err := bolt.Open(tmp, 0o600, boltOptions())
-	if err != nil {
-		return err
-	}
-	err = b.Update(func(tx *bolt.Tx) error {
-		for _, name := range buckets {
-			if _, err := tx.CreateBucket(name); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err = errors.Join(err, b.Close()); err != nil {
-		return err
-	}
-	failpoint.Hit(failpoint.Creating)
-	if err := os.Rename(tmp, path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path)) // bbolt does not
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // Names in bucketMeta.
@@ -159,7 +116,7 @@ func (db *DB) load() error {
 		if err := db.countInbox(tx); err != nil {
 			return err
 		}
-		if err := verifySmall(tx); err != nil {
+		if err := verifyEnds(tx); err != nil {
 			return err
 		}
 		if k, _ := tx.Bucket(bucketMessages).Cursor().Last(); len(k) == 16 {

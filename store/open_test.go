@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -26,6 +27,7 @@ func TestAcceptedSurvivesReopeningAndOthersAreRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		m := &message.Message{ToNode: "ship1", Kind: subject.CommandACK, Method: "CliCommand", Data: []string{"date"}}
+		db.Fresh(m, time.Now())
 		if err := db.Accept(context.Background(), []*message.Message{m}, false); err != nil {
 			t.Fatal(err)
 		}

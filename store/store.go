@@ -52,6 +52,7 @@ type Options struct {
 	HistoryAge   time.Duration // ended messages are forgotten when older; 30 days if zero
 	HistoryCount int           // and when there are more; 1,000,000 if zero
 	InboxLimit   int           // messages that may wait to be run, over all senders; 100,000 if zero
+	Traces       []string      // files and folders beside the journal that only a node with one leaves: without it they tell that it is lost
 	MinFree      int64         // bytes of disk below which new work is refused; 64 MiB or 5% if zero
 	Observe      func(ops int, took time.Duration)
 	Changed      func([]Change) // own messages whose record changed, after the commit; must not block
@@ -150,10 +151,21 @@ func (db *DB) Close() error {
 	if db.w.stuck {
 		return db.Fault()
 	}
+	if db.Fault() == nil {
+		listFree(db.bolt)
+	}
 	if err := db.bolt.Close(); err != nil {
 		return fmt.Errorf("close journal: %w", err)
 	}
 	return nil
+}
+
+// listFree adds the list of free pages, which a journal in use does without. With it
+// the next opening can tell of each page what it is for, and sees that one was
+// left out. What fails here changes nothing else.
+func listFree(b *bolt.DB) {
+	b.NoFreelistSync = false
+	_ = b.Update(func(*bolt.Tx) error { return nil })
 }
 
 // Counts is how much waits where.

@@ -1,131 +1,174 @@
 package store
 
 import (
-	"encoding/binary"
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"runtime/debug"
+	"strings"
+	"syscall"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 )
 
-// checkLength refuses a file that ends before the last page that its header
-// speaks of: bbolt would map it all the same, and the kernel would end us with a
-// signal. A meta page holds, after a page header of 16 bytes, magic, version,
-// page size and flags of 4 bytes each, root and its sequence, freelist, and the
-// number of pages in use, of 8 each.
-func checkLength(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
+// advised adds to err what an operator does about a damaged journal.
+func advised(err error) error {
+	if !errors.Is(err, ErrCorrupt) {
 		return err
 	}
-	defer f.Close()
+	return fmt.Errorf("%w; %s", err, Advice)
+}
+
+// Advice is what to do about a damaged journal.
+const Advice = "restore it from a backup, or move it away and begin anew with `steward store init`"
+
+// lockLimit is how long opening waits for another one to let go.
+const lockLimit = time.Second
+
+// locked opens the file for one process alone, or for all that only read.
+func locked(path string, readOnly bool) (*os.File, error) {
+	mode, how := os.O_RDWR, syscall.LOCK_EX
+	if readOnly {
+		mode, how = os.O_RDONLY, syscall.LOCK_SH
+	}
+	for began := time.Now(); ; time.Sleep(lockLimit / 20) {
+		f, err := os.OpenFile(path, mode, 0)
+		if err != nil {
+			return nil, err
+		}
+		err = syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
+		if err == nil && stillAt(path, f) {
+			return f, nil
+		}
+		_ = f.Close() // nothing was done with it
+		switch {
+		case err != nil && !errors.Is(err, syscall.EWOULDBLOCK):
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		case time.Since(began) > lockLimit:
+			return nil, ErrLocked
+		}
+	}
+}
+
+// stillAt reports whether f is what path leads to, and was not replaced before it
+// was locked.
+func stillAt(path string, f *os.File) bool {
+	is, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	was, err := f.Stat()
+	return err == nil && os.SameFile(is, was)
+}
+
+func verifyFile(f *os.File) ([]string, error) {
 	fi, err := f.Stat()
 	if err != nil {
+		return nil, err
+	}
+	return verify(f, fi.Size())
+}
+
+// sound is nil for a file in which nothing is wrong.
+func sound(f *os.File) error {
+	problems, err := verifyFile(f)
+	switch {
+	case err != nil || len(problems) == 0:
 		return err
+	case len(problems) == 1:
+		return fmt.Errorf("%w: %s", ErrCorrupt, problems[0])
 	}
-	const magic, head = 0xED0CDAED, 16
-	first := make([]byte, 4096)
-	if _, err := f.ReadAt(first, 0); err != nil {
-		return fmt.Errorf("%w: it is shorter than its header; restore it from a backup", ErrCorrupt)
-	}
-	size := int64(os.Getpagesize())
-	if binary.LittleEndian.Uint32(first[head:]) == magic {
-		size = int64(binary.LittleEndian.Uint32(first[head+8:]))
-	}
-	for _, at := range []int64{0, size} {
-		page := make([]byte, 80)
-		if _, err := f.ReadAt(page, at); err != nil || binary.LittleEndian.Uint32(page[head:]) != magic {
-			continue
-		}
-		if pages := int64(binary.LittleEndian.Uint64(page[head+40:])); pages > 0 && size > 0 && pages*size > fi.Size() && pages < 1<<40 {
-			return fmt.Errorf("%w: it has %d bytes where its header speaks of %d; restore it from a backup, or move it away to begin without history", ErrCorrupt, fi.Size(), pages*size)
-		}
-	}
-	return nil
+	return fmt.Errorf("%w: %s, and more that `steward store check` lists", ErrCorrupt, problems[0])
 }
 
 // guarded runs f, and turns what a damaged file makes it do into an error: a
-// panic, an access beyond the map, a walk that does not end.
-func guarded(f func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-		defer func() {
-			if v := recover(); v != nil {
-				done <- fmt.Errorf("%w: %v; `steward store check` tells more", ErrCorrupt, v)
-			}
-		}()
-		done <- f()
+// panic, an access beyond the map.
+func guarded(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("%w: %v; `steward store check` tells more", ErrCorrupt, v)
+		}
 	}()
-	select {
-	case err := <-done:
-		return err
-	case <-time.After(openLimit):
-		return fmt.Errorf("%w: reading it did not end within %s; `steward store check` tells more", ErrCorrupt, openLimit)
-	}
+	return f()
 }
 
-// verifyAll is the size up to which opening reads the whole file: a bit that
-// flipped in a page, and not in a record, can hide records without a trace.
-const verifyAll = 64 << 20
-
-// preread walks a journal of ordinary size before it is opened for writing,
-// which walks it too, but on a goroutine of bbolt's where an access beyond the
-// map cannot be caught.
-func preread(path string) error {
-	fi, err := os.Stat(path)
-	if err != nil || fi.Size() > verifyAll {
+// queued is nil if the message of an entry of a queue exists and belongs there: the
+// name of a queue has no checksum.
+func queued(tx *bolt.Tx, bucket, queue, k, v []byte) error {
+	where := fmt.Sprintf("%s of %s", bucket, queue)
+	v, err := unseal(bucket, k, v)
+	if err != nil {
 		return err
 	}
-	var b *bolt.DB
-	err = guarded(func() (err error) {
-		b, err = bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second, ReadOnly: true})
+	if len(k) != placeLen || len(v) < 16 {
+		return fmt.Errorf("%w: %s: entry %x is too short", ErrCorrupt, where, k)
+	}
+	id := v[:16]
+	record := tx.Bucket(bucketMessages).Get(id)
+	if record == nil {
+		return fmt.Errorf("%w: %s: message %x is queued and does not exist", ErrCorrupt, where, id)
+	}
+	b, err := decodeBody(id, record)
+	if err != nil {
+		return err
+	}
+	name := b.subject
+	if b.incoming {
+		from, err := senderOf(b.event)
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: message %x: %w", ErrCorrupt, id, err)
 		}
-		return b.View(readAll)
-	})
-	switch {
-	case errors.Is(err, bolterrors.ErrTimeout):
-		return ErrLocked
-	case err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, os.ErrPermission):
-		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+		name = from + " " + name
 	}
-	if b != nil {
-		err = errors.Join(err, b.Close())
-	}
-	return err
-}
-
-// readAll reads every record there is a way to.
-func readAll(tx *bolt.Tx) error {
-	var problems []string
-	for _, name := range buckets {
-		b := tx.Bucket(name)
-		if b == nil {
-			return fmt.Errorf("%w: it has no bucket %q: it is no journal of steward, or was cut", ErrCorrupt, name)
-		}
-		problems = append(problems, checkRecords(tx, name, b, nil)...)
-	}
-	if len(problems) > 0 {
-		return fmt.Errorf("%w: %s (%d problems); restore it from a backup, or move it away to begin without history", ErrCorrupt, problems[0], len(problems))
+	if name != string(queue) || b.incoming != bytes.Equal(bucket, bucketInbox) || b.place != readPlace(k) {
+		return fmt.Errorf("%w: %s: message %x is queued and belongs elsewhere", ErrCorrupt, where, id)
 	}
 	return nil
 }
 
-func verifySmall(tx *bolt.Tx) error {
-	for _, name := range [][]byte{bucketRoads, bucketLanes, bucketFences, bucketPeers, bucketNotes} {
-		err := tx.Bucket(name).ForEach(func(k, v []byte) error {
-			_, err := unseal(name, k, v)
-			return err
+// verifyEnds looks at the first and the last entry of each queue. They tell whether
+// the parts of the journal are from one commit, and the queue's name is its own.
+func verifyEnds(tx *bolt.Tx) error {
+	for _, name := range [][]byte{bucketOutbox, bucketInbox} {
+		queues := tx.Bucket(name)
+		err := queues.ForEachBucket(func(queue []byte) error {
+			c := queues.Bucket(queue).Cursor()
+			for _, end := range []func() ([]byte, []byte){c.First, c.Last} {
+				if k, v := end(); k != nil {
+					if err := queued(tx, name, queue, k, v); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
 		})
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// checkQueues does so with each entry, and lists what is wrong.
+func checkQueues(tx *bolt.Tx) (problems []string) {
+	for _, name := range [][]byte{bucketOutbox, bucketInbox} {
+		queues := tx.Bucket(name)
+		_ = queues.ForEachBucket(func(queue []byte) error { // ends without an error, like the one within
+			return queues.Bucket(queue).ForEach(func(k, v []byte) error {
+				if err := queued(tx, name, queue, k, v); err != nil {
+					problems = append(problems, plain(err))
+				}
+				return nil
+			})
+		})
+	}
+	return problems
+}
+
+// plain is a problem in a list of such.
+func plain(err error) string {
+	return strings.TrimPrefix(err.Error(), ErrCorrupt.Error()+": ")
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -224,5 +223,3 @@ func outcomes(c api.Counters) string {
 	}
 	return dash(strings.Join(parts, ", "))
 }
-
-var errDamaged = errors.New("the journal has problems: restore it from a backup, or move it away to begin without history")

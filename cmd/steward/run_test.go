@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/steward-bus/steward/internal/stewardtest"
+	"github.com/steward-bus/steward/store"
 )
 
 // The story of the README: what was dropped while one end was away, and the
@@ -170,7 +171,7 @@ func TestStoreCommands(t *testing.T) {
 	f := newFleet(t)
 	f.want(0, "exec", "ship1", "--", "true")
 	f.want(75, "exec", "nowhere", "--timeout", "50ms", "--", "true")
-	for _, verb := range []string{"stats", "check", "compact"} {
+	for _, verb := range []string{"stats", "check", "compact", "init"} {
 		if r := f.do("store", verb); r.code != 1 || !strings.Contains(r.stderr, "is running: stop it first") || r.stdout != "" {
 			t.Errorf("%s of a running node: %+v", verb, r)
 		}
@@ -187,7 +188,17 @@ func TestStoreCommands(t *testing.T) {
 	if parse(t, out, &stats); stats.Node != "central" || !strings.Contains(strings.ToLower(out), `"waiting": 1`) {
 		t.Errorf("stats: %s", out)
 	}
-	f.want(0, "store", "compact")
+	var sizes struct{ Before, After, Bytes, FreeBytes int64 }
+	parse(t, out, &sizes)
+	was := sizes.Bytes
+	parse(t, f.want(0, "store", "compact", "-o", "json"), &sizes)
+	if sizes.Before != was || sizes.After >= was {
+		t.Errorf("stats say %d bytes, and compact %d, then %d", was, sizes.Before, sizes.After)
+	}
+	parse(t, f.want(0, "store", "stats", "-o", "json"), &sizes)
+	if sizes.Bytes != sizes.After || sizes.FreeBytes > sizes.Bytes/2 {
+		t.Errorf("compact says %d bytes, and then stats %d, of which %d are free", sizes.After, sizes.Bytes, sizes.FreeBytes)
+	}
 	if r := f.do("store", "check", "--data", f.dir); r.code != exitNotFound {
 		t.Errorf("check where no journal is: %+v", r)
 	}
@@ -195,11 +206,27 @@ func TestStoreCommands(t *testing.T) {
 	if err := os.Truncate(journal, 5000); err != nil {
 		t.Fatal(err)
 	}
-	if r := f.do("store", "check"); r.code == 0 {
+	if r := f.do("store", "check"); r.code != 1 || strings.Count(r.stdout+r.stderr, store.Advice) != 1 {
 		t.Errorf("check of a cut journal: %+v", r)
 	}
-	if r := f.do("run", "--node", "central", "--listen", "127.0.0.1:0"); r.code == 0 || !strings.Contains(r.stderr, "backup") {
+	run := []string{"run", "--node", "central", "--listen", "127.0.0.1:0"}
+	if r := f.do(run...); r.code == 0 || !strings.Contains(r.stderr, "backup") {
 		t.Errorf("run with a cut journal: %+v", r)
+	}
+	if r := f.do("store", "init"); r.code != 1 || !strings.Contains(r.stderr, "move it away first") {
+		t.Errorf("init over a cut journal: %+v", r)
+	}
+	if err := os.Remove(journal); err != nil {
+		t.Fatal(err)
+	}
+	if r := f.do(run...); r.code == 0 || !strings.Contains(r.stderr, "the journal is gone") {
+		t.Errorf("run without the journal: %+v", r)
+	}
+	if out := f.want(0, "store", "init", "-o", "jsonl"); !strings.Contains(out, journal) {
+		t.Errorf("init: %s", out)
+	}
+	if out := f.want(0, "store", "check"); out != "ok\n" {
+		t.Errorf("check of a new journal: %s", out)
 	}
 }
 

@@ -29,6 +29,7 @@ import (
 	"github.com/steward-bus/steward/ack"
 	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/process"
+	"github.com/steward-bus/steward/store"
 	"github.com/steward-bus/steward/subject"
 )
 
@@ -257,6 +258,9 @@ func (c *Cluster) SetJournal(name string, journal []byte) {
 	}
 	if e := os.Remove(path + ".opening"); !errors.Is(e, os.ErrNotExist) {
 		err = errors.Join(err, e)
+	}
+	if journal == nil {
+		err = errors.Join(err, store.Init(path))
 	}
 	if err != nil {
 		c.t.Fatal(err)

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/steward-bus/steward/store"
 )
 
 // What happens to a journal, beside bits that flip in it.
@@ -38,7 +40,7 @@ func (n *node) copyJournal() error {
 func (n *node) loseJournal(how string) error {
 	if how == journalLost {
 		n.out(event{n.name, faultJournal + " " + how, time.Now()})
-		return n.remove()
+		return n.beginAnew()
 	}
 	if n.backup == nil { // a backup of today is for tomorrow
 		return n.copyJournal()
@@ -48,12 +50,13 @@ func (n *node) loseJournal(how string) error {
 	return errors.Join(writeSynced(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, n.backup), os.Rename(tmp, n.journal()), syncDir(n.dir))
 }
 
-func (n *node) remove() error {
+// beginAnew is what an operator does without a backup.
+func (n *node) beginAnew() error {
 	err := os.Remove(n.journal())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return errors.Join(err, syncDir(n.dir))
+	return errors.Join(err, syncDir(n.dir), store.Init(n.journal()))
 }
 
 // flipBits changes single bits of the journal, anywhere in it.
@@ -88,7 +91,7 @@ func (n *node) flipBits(rng *rand.Rand, bits int) error {
 }
 
 // refused reports whether the node ended because of bits that we flipped. Then its
-// operator moves the journal away, and begins without.
+// operator removes the journal, and begins anew.
 func (n *node) refused() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
