@@ -24,21 +24,36 @@ func (p *Publisher) send(ctx context.Context, out store.Outgoing) error {
 		return p.publish(ctx, out)
 	}
 	road, payload := p.Store.RoadOf(p.Subject), out.Payload
-	probe := p.stranger(road.Store) // ask who is there first: a batch must say who it is for
+	probe := road.Shut || p.stranger(road.Store) // ask who is there first: a batch must say who it is for
 	if probe {
+		p.Store.Unsent(p.Subject, out)
 		payload = nil
+	}
+	if ctx.Err() != nil {
+		p.Store.Unsent(p.Subject, out)
+		return errAttempt
 	}
 	failpoint.Hit(failpoint.Sending)
 	began := time.Now()
 	reply, err := p.request(ctx, out.Entries, headerOf(p.Node, p.Store, road, out.ContentType), payload)
-	if probe || errors.Is(err, ErrNobody) || errors.Is(err, ErrOffline) || err == nil && reply.untouched(began) {
-		p.Store.Unsent(p.Subject, out)
-	}
+	p.unsent(out, err)
 	if err != nil {
 		return err
 	}
+	if reply.untouched(began) {
+		p.Store.Unsent(p.Subject, out)
+	}
 	failpoint.Hit(failpoint.Answered)
 	return p.take(out.Entries, reply, probe)
+}
+
+// unsent takes back what certainly did not leave, or found nobody: then the road is
+// shut, so that the next life of the node knows what was never sent.
+func (p *Publisher) unsent(out store.Outgoing, err error) {
+	if errors.Is(err, ErrNobody) || errors.Is(err, ErrOffline) {
+		p.Store.Unsent(p.Subject, out)
+		p.Store.Shut(p.Subject)
+	}
 }
 
 // stranger reports whether journal is not the one that will answer, as far as is
@@ -49,16 +64,23 @@ func (p *Publisher) stranger(journal uuid.UUID) bool {
 	return journal == uuid.Nil || p.heard != uuid.Nil && p.heard != journal
 }
 
-// publish is for kinds that want no ack: what the broker has, was sent.
+// publish is for kinds that want no ack: what the broker has, was sent. On a shut
+// road it is asked with nothing first whether it is there.
 func (p *Publisher) publish(ctx context.Context, out store.Outgoing) error {
 	ctx, cancel := context.WithTimeout(ctx, p.Policy.AckTimeout())
 	defer cancel()
-	err := p.Conn.Publish(ctx, p.Subject, headerOf(p.Node, p.Store, store.Road{}, out.ContentType), out.Payload)
-	if errors.Is(err, ErrOffline) {
+	probe, payload := p.Store.RoadOf(p.Subject).Shut, out.Payload
+	if probe {
 		p.Store.Unsent(p.Subject, out)
+		payload = nil
 	}
+	err := p.Conn.Publish(ctx, p.Subject, headerOf(p.Node, p.Store, store.Road{}, out.ContentType), payload)
+	p.unsent(out, err)
 	if err != nil {
 		return p.missed(out.Entries, err)
+	}
+	if probe {
+		return p.meet(uuid.Nil)
 	}
 	acks := make([]ack.Ack, len(out.Entries))
 	for i := range acks {

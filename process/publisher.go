@@ -134,6 +134,11 @@ func (p *Publisher) LastError() string {
 // returns nil.
 func (p *Publisher) Run(ctx context.Context) error {
 	p.lastAsk = time.Now()
+	defer func() {
+		if ctx.Err() != nil { // the node stops
+			p.Store.Shut(p.Subject)
+		}
+	}()
 	for ctx.Err() == nil {
 		out, err := p.Store.Next(p.Subject, p.after, p.limit, p.room())
 		if err != nil {

@@ -49,7 +49,7 @@ func TestBackoff(t *testing.T) {
 				m = r.submit(note, nil, "y")[0]
 				p.Wake()
 				time.Sleep(time.Hour)
-				list := pauses(w.made())
+				list := pauses(w.tried())
 				limit := time.Second
 				for i, d := range list {
 					if d -= x.took; d < limit/2 || d > limit+time.Millisecond {
@@ -137,8 +137,8 @@ func TestRetriesRunOut(t *testing.T) {
 				want(t, r.central, first, store.StateTaken, "")
 				w.made()
 				w.set(func(c call) error {
-					if c.events == 0 {
-						return errSilence // a question about the first
+					if c.header["Steward-Ask"] != nil {
+						return errSilence // about the first
 					}
 					return x.err
 				})

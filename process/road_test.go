@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -161,14 +162,15 @@ func (w *wire) set(meet func(call) error) {
 }
 
 // made lists the calls since the last time, without questions who is there.
-func (w *wire) made() (list []call) {
+func (w *wire) made() []call {
+	return slices.DeleteFunc(w.tried(), func(c call) bool { return c.size == 0 })
+}
+
+// tried lists all calls since the last time.
+func (w *wire) tried() []call {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, c := range w.calls {
-		if c.size > 0 {
-			list = append(list, c)
-		}
-	}
+	list := w.calls
 	w.calls = nil
 	return list
 }

@@ -89,6 +89,9 @@ func (db *DB) putOut(tx *bolt.Tx, list []outgoing) error {
 			if queue, err = out.CreateBucket([]byte(o.subject)); err != nil {
 				return err
 			}
+			if err := db.newRoad(tx, o.subject); err != nil {
+				return err
+			}
 		}
 		queue.FillPercent = 0.9
 		id, key := m.ID, placeKey(m.Place)
@@ -100,6 +103,15 @@ func (db *DB) putOut(tx *bolt.Tx, list []outgoing) error {
 		}
 	}
 	return nil
+}
+
+// newRoad notes that nothing was ever sent on a subject.
+func (db *DB) newRoad(tx *bolt.Tx, name string) error {
+	roads, key := tx.Bucket(bucketRoads), []byte(name)
+	if roads.Get(key) != nil {
+		return nil
+	}
+	return roads.Put(key, road{shutBy: db.id}.encode(key))
 }
 
 func slotOf(m *message.Message, byFile bool) slot {

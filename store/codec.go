@@ -250,20 +250,29 @@ func decodeSlot(key, v []byte) (s slot, err error) {
 }
 
 // road is what a sender keeps of a subject: up to where nothing is left to send,
-// up to where the receiver said so, and which receiver store that was.
+// up to where the receiver said so, and which receiver store that was. A road is
+// shut while it is known that nothing above a place was ever sent; that counts for
+// the journal that wrote it, and not for a copy.
 type road struct {
 	acked   message.Place
 	settled message.Place
 	store   uuid.UUID
+	shutBy  uuid.UUID // Nil: it is open
+	shutAt  message.Place
 }
 
 func (r road) encode(key []byte) []byte {
-	return seal(key, append(appendPlace(placeKey(r.acked), r.settled), r.store[:]...))
+	v := append(appendPlace(placeKey(r.acked), r.settled), r.store[:]...)
+	if r.shutBy != uuid.Nil {
+		v = appendPlace(append(v, r.shutBy[:]...), r.shutAt)
+	}
+	return seal(key, v)
 }
 
 func decodeRoad(key, v []byte) (r road, err error) {
+	const open, shut = 2*placeLen + 16, 3*placeLen + 32
 	p, err := unseal(bucketRoads, key, v)
-	if err == nil && len(p) != 2*placeLen+16 {
+	if err == nil && len(p) != open && len(p) != shut {
 		err = fmt.Errorf("%w: subject %s has %d bytes", ErrCorrupt, key, len(p))
 	}
 	if err != nil {
@@ -271,6 +280,10 @@ func decodeRoad(key, v []byte) (r road, err error) {
 	}
 	r.acked, r.settled = readPlace(p), readPlace(p[placeLen:])
 	copy(r.store[:], p[2*placeLen:])
+	if len(p) == shut {
+		copy(r.shutBy[:], p[open:])
+		r.shutAt = readPlace(p[open+16:])
+	}
 	return r, nil
 }
 

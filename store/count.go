@@ -10,12 +10,16 @@ func (db *DB) countOutbox(tx *bolt.Tx) error {
 	out, roads := tx.Bucket(bucketOutbox), tx.Bucket(bucketRoads)
 	return out.ForEachBucket(func(name []byte) error {
 		o := db.stat(string(name))
+		var r road
 		if v := roads.Get(name); v != nil {
-			r, err := decodeRoad(name, v)
-			if err != nil {
+			var err error
+			if r, err = decodeRoad(name, v); err != nil {
 				return err
 			}
-			o.acked, o.settled, o.store = r.acked, r.settled, r.store
+		}
+		o.acked, o.settled, o.store = r.acked, r.settled, r.store
+		if o.shut, o.found = r.shutBy == db.id, r.shutAt; !o.shut {
+			o.found = message.Place{Epoch: db.first} // above all that earlier openings accepted
 		}
 		return out.Bucket(name).ForEach(func(k, v []byte) error {
 			s, err := decodeSlot(k, v)

@@ -77,7 +77,7 @@ func (db *DB) giveUp(tx *bolt.Tx, queue *bolt.Bucket, r road, name string, p mes
 	g := goneEntry{name, p, sl}
 	db.mu.Lock()
 	o := db.stat(name)
-	sent := acked || db.mayHaveBeenSent(o, p)
+	sent := acked || mayHaveBeenSent(o, p)
 	if !sent {
 		o.leaving[p] = true
 	}
@@ -107,7 +107,8 @@ func (db *DB) giveUp(tx *bolt.Tx, queue *bolt.Bucket, r road, name string, p mes
 	return queue.Put(key, sl.encode(key))
 }
 
-// Met keeps which receiver store answers on s. If it is another one than before,
+// Met keeps which receiver store answers on s (Nil: nobody answers on it), and opens
+// the road: from now on what waits may be sent. If it is another store than before,
 // whatever may have been sent to the old one ends as unknown, since the new one
 // cannot know of it; what asked for a rerun goes on, and so does what was never
 // sent.
@@ -119,22 +120,25 @@ func (db *DB) Met(s subject.Subject, store uuid.UUID) ([]Settled, error) {
 	err := db.w.inOrder(func(tx *bolt.Tx) error { // acks on their way are of the store before
 		t = tally{}
 		var err error
-		if r, err = getRoad(tx, name); err != nil || r.store == store {
+		if r, err = getRoad(tx, name); err != nil || r.store == store && r.shutBy == uuid.Nil {
 			return err
 		}
-		if queue := tx.Bucket(bucketOutbox).Bucket([]byte(name)); queue != nil && r.store != uuid.Nil {
+		if queue := tx.Bucket(bucketOutbox).Bucket([]byte(name)); queue != nil && r.store != uuid.Nil && r.store != store {
 			if r.acked, err = db.lostReceiver(tx, queue, name, r, &t); err != nil {
 				return err
 			}
 		}
-		r.store, r.settled = store, message.Place{}
+		if r.store != store {
+			r.store, r.settled = store, message.Place{}
+		}
+		r.shutBy, r.shutAt = uuid.Nil, message.Place{}
 		return tx.Bucket(bucketRoads).Put([]byte(name), r.encode([]byte(name)))
 	}, func() {
 		failpoint.Hit(failpoint.Met)
 		db.mu.Lock()
 		db.subtract(t)
 		o := db.stat(name)
-		o.store, o.settled = store, r.settled
+		o.store, o.settled, o.shut = store, r.settled, false
 		if r.acked != o.acked { // reruns go out once more
 			o.acked = r.acked
 			o.waiting, o.awaiting = o.waiting+o.awaiting, 0
@@ -157,7 +161,7 @@ func (db *DB) lostReceiver(tx *bolt.Tx, queue *bolt.Bucket, name string, r road,
 	var sent []found
 	err := queue.ForEach(func(k, v []byte) error {
 		sl, err := decodeSlot(k, v)
-		if p := readPlace(k); err == nil && (p.Compare(r.acked) <= 0 || db.mayHaveBeenSent(&attempted, p)) {
+		if p := readPlace(k); err == nil && (p.Compare(r.acked) <= 0 || mayHaveBeenSent(&attempted, p)) {
 			sent = append(sent, found{p, sl})
 		}
 		return err

@@ -1,6 +1,8 @@
 package store_test
 
 import (
+	"errors"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -87,5 +89,111 @@ func TestGiveUpAfterTheReceiverIsLost(t *testing.T) {
 		if r, err := db.Record(m.ID); err != nil || r.State != store.Ended || r.Outcome != ack.Unknown {
 			t.Errorf("%s %s (%s), %v; to be %s, and known to be unknown", r.State, r.Outcome, r.Reason, err, outcome)
 		}
+	}
+}
+
+// TestWhatWasNeverSent: an opening knows it of a road that was shut, up to where it
+// was; of an open one, of a copy, and of a journal that has a twin, it does not.
+func TestWhatWasNeverSent(t *testing.T) {
+	s := subject.Subject{Prefix: subject.Prefix, Node: "ship1", Kind: subject.CommandACK, Method: "Echo"}
+	for name, x := range map[string]struct {
+		before  func(t *testing.T, db *store.DB) // of three messages, which were accepted
+		between func(t *testing.T, path string)
+		after   func(t *testing.T, db *store.DB)
+		want    int // of them may have been sent
+	}{
+		"new":  {want: 0},
+		"open": {before: func(t *testing.T, db *store.DB) { meet(t, db, s) }, want: 3},
+		"shut": {before: func(t *testing.T, db *store.DB) {
+			meet(t, db, s)
+			db.Shut(s)
+		}, want: 0},
+		"shut, sent two": {before: func(t *testing.T, db *store.DB) {
+			meet(t, db, s)
+			send(t, db, s, 2)
+			db.Shut(s)
+		}, want: 2},
+		"shut and opened": {before: func(t *testing.T, db *store.DB) {
+			meet(t, db, s)
+			db.Shut(s)
+			meet(t, db, s)
+		}, want: 3},
+		"shut twice": {before: func(t *testing.T, db *store.DB) {
+			meet(t, db, s)
+			send(t, db, s, 1)
+			db.Shut(s)
+			meet(t, db, s)
+			send(t, db, s, 2)
+			db.Shut(s)
+			db.Shut(s)
+		}, want: 2},
+		"a copy": {between: func(t *testing.T, path string) {
+			if err := os.Rename(path, path+".was"); err != nil {
+				t.Fatal(err)
+			}
+			b, err := os.ReadFile(path + ".was")
+			if err := errors.Join(err, os.WriteFile(path, b, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}, want: 3},
+		"a twin": {after: func(t *testing.T, db *store.DB) {
+			if err := db.Renounce(); err != nil {
+				t.Fatal(err)
+			}
+		}, want: 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "j.db")
+			db := openJournal(t, path, store.Options{})
+			var places []message.Place
+			for range 3 {
+				m := &message.Message{ToNode: "ship1", Kind: subject.CommandACK, Method: "Echo", Data: []string{"x"}}
+				db.Fresh(m, time.Now())
+				if err := db.Accept(t.Context(), []*message.Message{m}, false); err != nil {
+					t.Fatal(err)
+				}
+				places = append(places, m.Place)
+			}
+			if x.before != nil {
+				x.before(t, db)
+			}
+			for range 2 { // what one opening knows the next one knows too
+				if err := db.Close(); err != nil {
+					t.Fatal(err)
+				}
+				if x.between != nil {
+					x.between(t, path)
+				}
+				db = openJournal(t, path, store.Options{})
+			}
+			defer db.Close()
+			if x.after != nil {
+				x.after(t, db)
+			}
+			ended, err := db.GiveUp(s, places, ack.Expired, "test", func(message.Place) int { return 0 })
+			n := 0
+			for _, e := range ended {
+				if e.Outcome == ack.Unknown {
+					n++
+				}
+			}
+			if err != nil || len(ended) != 3 || n != x.want {
+				t.Errorf("%+v, %v: want %d unknown", ended, err, x.want)
+			}
+		})
+	}
+}
+
+func meet(t *testing.T, db *store.DB, s subject.Subject) {
+	t.Helper()
+	if _, err := db.Met(s, uuid.MustParse("00000000-0000-4000-8000-00000000000a")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func send(t *testing.T, db *store.DB, s subject.Subject, n int) {
+	t.Helper()
+	if out, err := db.Next(s, message.Place{}, n, 1<<20); err != nil || len(out.Entries) != n {
+		t.Fatal(out, err)
 	}
 }

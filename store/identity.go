@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/uuid"
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/steward-bus/steward/message"
 )
 
 func (db *DB) identify(tx *bolt.Tx) error {
@@ -109,7 +111,8 @@ func suspect(tx *bolt.Tx) error {
 }
 
 // Renounce gives the journal another identity, because another node was met that
-// has the same one. What waits in the inbox is marked as that of a copy is.
+// has the same one. What waits in the inbox is marked as that of a copy is, and
+// what this opening found in the outbox counts as sent.
 func (db *DB) Renounce() error {
 	id := uuid.New()
 	return db.w.do(func(tx *bolt.Tx) error {
@@ -121,6 +124,9 @@ func (db *DB) Renounce() error {
 		db.mu.Lock()
 		defer db.mu.Unlock()
 		db.id = id
+		for _, o := range db.out { // what was found waiting, the other may have sent
+			o.found, o.shut = message.Place{Epoch: db.first}, false
+		}
 	})
 }
 

@@ -54,6 +54,8 @@ func (l *letter) String() string {
 type outRoad struct {
 	queue                     []*letter
 	acked, settled, attempted message.Place
+	found                     message.Place // by this opening, and may have been sent
+	shutAt                    *message.Place
 	store                     uuid.UUID
 	used                      bool
 }
@@ -74,7 +76,7 @@ func newModel(db *store.DB) *model {
 
 func (m *model) road(s subject.Subject) *outRoad {
 	if m.roads[s] == nil {
-		m.roads[s] = &outRoad{}
+		m.roads[s] = &outRoad{shutAt: &message.Place{}}
 	}
 	return m.roads[s]
 }
@@ -166,7 +168,7 @@ func (m *model) answered(l *letter, v ack.Verdict, void, local bool) {
 
 // maybeSent reports whether an attempt of l may have arrived somewhere.
 func (m *model) maybeSent(l *letter) bool {
-	return atMost(l.place, l.road.acked) || l.place.Epoch != m.epoch || atMost(l.place, l.road.attempted)
+	return atMost(l.place, l.road.acked) || atMost(l.place, l.road.found) || atMost(l.place, l.road.attempted)
 }
 
 func (m *model) giveUp(l *letter, outcome ack.Outcome) {
@@ -183,6 +185,7 @@ func (m *model) giveUp(l *letter, outcome ack.Outcome) {
 
 // met: what may have been sent to another journal is unknown, or goes out again.
 func (m *model) met(r *outRoad, id uuid.UUID) {
+	r.shutAt = nil
 	if r.store == id {
 		return
 	}
@@ -204,6 +207,22 @@ func (m *model) met(r *outRoad, id uuid.UUID) {
 		}
 	}
 	r.store, r.settled = id, message.Place{}
+}
+
+// shut: what was never sent is known to the next opening too.
+func (r *outRoad) shut() {
+	if r.shutAt == nil {
+		at := highest(r.found, r.attempted)
+		r.shutAt = &at
+	}
+}
+
+// reopened: of what is found on an open road anything may have been sent.
+func (r *outRoad) reopened(epoch uuid.UUID) {
+	r.attempted, r.found = message.Place{}, message.Place{Epoch: epoch}
+	if r.shutAt != nil {
+		r.found = *r.shutAt
+	}
 }
 
 // next is what a publisher is to send, with at most count entries.

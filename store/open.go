@@ -16,7 +16,7 @@ import (
 )
 
 // schema is the version of all that lies in the file. Open refuses a higher one.
-const schema = 1
+const schema = 2
 
 // Open opens the journal at path, or makes it where there never was one. It
 // verifies all of it, and fails with ErrLocked, ErrCorrupt, ErrNewer, ErrForeign or

@@ -42,7 +42,7 @@ type Outgoing struct {
 //
 // From the call on, what it reads counts as sent: whoever gives it up meanwhile
 // learns that it may have arrived. Unsent takes that back. Only one goroutine may
-// call both for a subject.
+// call both, and Shut and Met, for a subject.
 func (db *DB) Next(s subject.Subject, after message.Place, count, size int) (out Outgoing, err error) {
 	name := s.String()
 	db.mu.Lock()
@@ -120,12 +120,38 @@ func (db *DB) eventAt(bodies *bolt.Cursor, at message.Place, sl slot) ([]byte, e
 	return b.event, err
 }
 
-// Unsent tells that out was certainly not received. It need not be durable: what
-// an opening finds waiting counts as sent.
+// Unsent tells that out was certainly not received. It is not durable: see Shut.
 func (db *DB) Unsent(s subject.Subject, out Outgoing) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	db.stat(s.String()).attempted = out.before
+}
+
+// Shut lets the journal say, from one of its next commits on, that what waits on s
+// above all that counts as sent was never sent: so the next opening knows it too.
+// Of what an opening finds on a road that is not shut anything may have been sent.
+// Before anything is sent on a shut road it must be opened again, by Met.
+func (db *DB) Shut(s subject.Subject) {
+	name := s.String()
+	db.mu.Lock()
+	o, by := db.stat(name), db.id
+	was, at := o.shut, o.found
+	if o.attempted.Compare(at) > 0 {
+		at = o.attempted
+	}
+	o.shut = true
+	db.mu.Unlock()
+	if was {
+		return
+	}
+	db.w.later(func(tx *bolt.Tx) error {
+		r, err := getRoad(tx, name)
+		if err != nil {
+			return err
+		}
+		r.shutBy, r.shutAt = by, at
+		return tx.Bucket(bucketRoads).Put([]byte(name), r.encode([]byte(name)))
+	}, nil)
 }
 
 // Subjects lists the subjects with something to send, and those that only wait
@@ -151,6 +177,7 @@ func (db *DB) Subjects() (waiting, awaiting []subject.Subject) {
 type Road struct {
 	Store   uuid.UUID     // receiver store that the batch is for; Nil: not met yet
 	Settled message.Place // the sender holds all acks up to here, durably
+	Shut    bool          // nothing may be sent before Met
 }
 
 // RoadOf is what a batch for s must say.
@@ -158,11 +185,11 @@ func (db *DB) RoadOf(s subject.Subject) Road {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	o := db.stat(s.String())
-	return Road{o.store, o.settled}
+	return Road{o.store, o.settled, o.shut}
 }
 
-func (db *DB) mayHaveBeenSent(o *outStat, p message.Place) bool {
-	return bytes.Compare(p.Epoch[:], db.first[:]) < 0 || p.Compare(o.attempted) <= 0
+func mayHaveBeenSent(o *outStat, p message.Place) bool {
+	return p.Compare(o.found) <= 0 || p.Compare(o.attempted) <= 0
 }
 
 // Expired lists what waits on subjects beyond its lifetime, at most limit of it.

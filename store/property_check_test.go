@@ -87,7 +87,7 @@ func (j *journal) checkRecords(t *rapid.T) {
 }
 
 func (j *journal) checkRoad(t *rapid.T, s subject.Subject, r *outRoad) {
-	if got, want := j.db.RoadOf(s), (store.Road{Store: r.store, Settled: r.settled}); got != want {
+	if got, want := j.db.RoadOf(s), (store.Road{Store: r.store, Settled: r.settled, Shut: r.shutAt != nil}); got != want {
 		t.Fatalf("road of %s: %+v, want %+v", s, got, want)
 	}
 	if list := r.next(message.Place{}, 3); len(list) > 0 {

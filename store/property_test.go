@@ -147,13 +147,41 @@ func (j *journal) Accept(t *rapid.T) {
 // Attempt sends what waits, as far as the journal knows, or does not after all.
 func (j *journal) Attempt(t *rapid.T) {
 	s, r := j.subject(t)
+	nobody := rapid.Bool().Draw(t, "nobody listens")
+	if !nobody {
+		j.unlock(t, s, r)
+	}
 	list := prefix(t, r.next(message.Place{}, 4))
 	out := j.next(t, s, list, len(list))
-	if rapid.Bool().Draw(t, "nobody listens") {
+	if nobody {
 		j.db.Unsent(s, out)
+		j.db.Shut(s)
+		r.shut()
 	} else {
 		r.attempted = highest(r.attempted, list[len(list)-1].place)
 	}
+}
+
+// unlock opens a road on which something is to be sent.
+func (j *journal) unlock(t *rapid.T, s subject.Subject, r *outRoad) {
+	if r.shutAt == nil || !r.used {
+		return
+	}
+	if _, err := j.db.Met(s, r.store); err != nil {
+		t.Fatal(err)
+	}
+	j.model.flush()
+	j.model.met(r, r.store)
+}
+
+// Stop shuts a road.
+func (j *journal) Stop(t *rapid.T) {
+	s, r := j.subject(t)
+	if !r.used {
+		t.Skip("nobody sends on it")
+	}
+	j.db.Shut(s)
+	r.shut()
 }
 
 // next reads list, which waits.
@@ -170,6 +198,7 @@ func (j *journal) next(t *rapid.T, s subject.Subject, list []*letter, count int)
 // Acks answers some of what waits.
 func (j *journal) Acks(t *rapid.T) {
 	s, r := j.subject(t)
+	j.unlock(t, s, r)
 	list := prefix(t, r.next(message.Place{}, 4))
 	answers := make([]store.Answer, len(list))
 	for i, l := range list {
@@ -281,6 +310,6 @@ func (j *journal) Reopen(t *rapid.T) {
 	}
 	j.model.epoch = j.db.Epoch()
 	for _, r := range j.model.roads {
-		r.attempted = message.Place{}
+		r.reopened(j.model.epoch)
 	}
 }

@@ -112,6 +112,8 @@ type outStat struct {
 	settled   message.Place // of it, what the receiver store acked
 	store     uuid.UUID     // receiver store that acked it
 	attempted message.Place // highest place that may have been sent since Open; see Next
+	found     message.Place // highest place that may have been sent before
+	shut      bool          // the journal says so, or will with its next commit; see Shut
 	waiting   int           // beyond acked
 	awaiting  int           // acked, and their outcome still to come
 	voids     map[message.Place]bool
@@ -203,7 +205,7 @@ func (db *DB) WaitingFor() map[string]int {
 func (db *DB) stat(subject string) *outStat {
 	o := db.out[subject]
 	if o == nil {
-		o = &outStat{voids: map[message.Place]bool{}, leaving: map[message.Place]bool{}}
+		o = &outStat{shut: true, voids: map[message.Place]bool{}, leaving: map[message.Place]bool{}}
 		db.out[subject] = o
 	}
 	return o

@@ -20,6 +20,7 @@ const (
 	noRerun
 	forgotten
 	unreadable
+	hesitant
 )
 
 func (v violation) String() string {
@@ -40,6 +41,7 @@ func (v violation) String() string {
 		"it asked for a rerun, and is unknown",
 		"a message was given up, and its receiver is never told",
 		"a batch that its receiver does not read: it claims acks for what it carries",
+		"given up, and that it was never sent could be known",
 	}[v]
 }
 
@@ -57,7 +59,7 @@ func (m *Model) check(w *world) {
 		switch {
 		case st.outcome == done && t.ends[i] == 0:
 			w.fail(falseDone)
-		case (st.outcome == expired || st.outcome == cancelled || st.outcome == rejected) && ran && !t.forgot.has(i):
+		case (st.outcome == expired || st.outcome == cancelled || st.outcome == rejected) && ran && !t.forgot.has(i) && !t.unaware.has(i):
 			w.fail(falseNever)
 		case st.outcome == delivered && !t.took.has(i):
 			w.fail(falseDelivered)
@@ -72,8 +74,8 @@ func (m *Model) check(w *world) {
 }
 
 // forgets replaces the journal of n, and notes what is lost with it: of that an
-// outcome may be unknown.
-func (w *world) forgets(n node, to journal) {
+// outcome may be unknown. A copy is noticed, or not.
+func (w *world) forgets(n node, to journal, noticed bool) {
 	was, t := w.nodes[n].journal, &w.truth
 	for i := range int8(most) {
 		switch {
@@ -84,7 +86,18 @@ func (w *world) forgets(n node, to journal) {
 		if n == central && to.states[i].outcome == unknown && was.states[i].outcome != unknown {
 			t.closed.add(i)
 		}
+		at, r := to.outbox[i].at, to.road
+		if n == ship1 || at == 0 || !t.left.has(i) {
+			continue
+		}
+		if r.store == 0 {
+			t.blind.add(i)
+		}
+		if !noticed && r.shutBy != 0 && at > r.shutAt {
+			t.unaware.add(i)
+		}
 	}
+	t.open = t.open || n == central
 	if n == ship1 {
 		t.last = 0
 		w.gone(t.left)
@@ -94,16 +107,13 @@ func (w *world) forgets(n node, to journal) {
 }
 
 // nobodyKnows notes what was sent, and neither end has a trace of it: the sender
-// was set back to before it met anybody, and the receiver lost its journal too.
+// was set back to before it sent it, and the receiver lost its journal too.
 func (w *world) nobodyKnows() {
-	s, r, t := &w.nodes[central], &w.nodes[ship1], &w.truth
-	for i, x := range s.outbox {
-		if s.road.store == 0 && x.at != 0 && t.left.has(int8(i)) {
-			t.blind.add(int8(i))
-		}
-		if t.blind.has(int8(i)) && r.inbox[i].at == 0 && r.history[i] == none {
-			t.again.add(int8(i))
-			t.forgot.add(int8(i))
+	r, t := &w.nodes[ship1], &w.truth
+	for i := range int8(most) {
+		if (t.blind | t.unaware).has(i) && r.inbox[i].at == 0 && r.history[i] == none {
+			t.again.add(i)
+			t.forgot.add(i)
 		}
 	}
 }
@@ -114,10 +124,30 @@ func (w *world) nobodyKnows() {
 func (w *world) gone(sent set) {
 	s := &w.nodes[central]
 	for i, x := range s.outbox {
-		if x.at != 0 && (sent.has(int8(i)) || x.void || x.at.epoch() != s.epoch) {
+		if x.at != 0 && (sent.has(int8(i)) || x.void || w.truth.found.has(int8(i))) {
 			w.truth.may.add(int8(i))
 		}
 	}
+}
+
+// finds notes what the sender's opening finds on an open road: the life before may
+// have sent it.
+func (w *world) finds() {
+	for i, x := range w.nodes[central].outbox {
+		if x.at != 0 && w.truth.open {
+			w.truth.found.add(int8(i))
+		}
+	}
+}
+
+// neverSent reports whether message i has not left, and its sender can know it.
+func (w *world) neverSent(m *Model, i int8) bool {
+	for _, it := range w.nodes[central].read.items {
+		if it.at != 0 && it.message == i {
+			return false
+		}
+	}
+	return m.Kind != CommandNACK && !w.truth.left.has(i) && !w.truth.found.has(i)
 }
 
 // setBack notes what a receiver that is set back to journal to does not know that

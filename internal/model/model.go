@@ -63,6 +63,8 @@ type Faults struct {
 	Expire  int8 // lifetimes that end
 	Reject  int8 // refused for good, by policy or method
 	Busy    int8 // no room now
+	Away    int8 // requests that find nobody, and are known not to have arrived
+	Stop    Each // clean stops, and opened again
 	Mute    int8 // batches that are sent before the hello of a new journal is heard
 }
 
@@ -96,8 +98,6 @@ func placeOf(epoch, seq int8) place {
 	}
 	return place(epoch)<<4 | place(seq)
 }
-
-func (p place) epoch() int8 { return int8(p >> 4) }
 
 func (p place) String() string { return fmt.Sprintf("%d/%d", p>>4, p&15) }
 
@@ -180,6 +180,8 @@ type journal struct {
 type road struct {
 	store          int8 // journal of the other node; 0: not met yet
 	acked, settled place
+	shutBy         int8  // journal that says that nothing above shutAt was ever sent; 0: the road is open
+	shutAt         place //
 }
 
 type slot struct {
@@ -211,16 +213,20 @@ type pending struct {
 
 // life is what a node holds in memory only.
 type life struct {
-	attempted place
-	read      outgoing    // by Next, and not sent yet
-	before    place       // what was attempted before it
-	lives     int8        // journal of the receiver when it was sent, if no hello of it was heard
-	after     place       // answered; the commit may be on its way
-	patient   [most]place // accepted; the commit is on its way
-	waits     request     // for an answer
-	running   int8        // message + 1
-	limbo     set         // without FinishWithResult: out of the inbox, its result not queued
-	mark      place       // without MarkWithInbox: not on disk yet
+	attempted  place
+	found      place // by the opening, and may have been sent
+	shut       bool  // the road, or it will be with the next commit
+	shutting   bool  // that commit is on its way
+	shuttingAt place
+	read       outgoing    // by Next, and not sent yet
+	before     place       // what was attempted before it
+	lives      int8        // journal of the receiver when it was sent, if no hello of it was heard
+	after      place       // answered; the commit may be on its way
+	patient    [most]place // accepted; the commit is on its way
+	waits      request     // for an answer
+	running    int8        // message + 1
+	limbo      set         // without FinishWithResult: out of the inbox, its result not queued
+	mark       place       // without MarkWithInbox: not on disk yet
 }
 
 type request int8
@@ -314,6 +320,9 @@ type truth struct {
 	forgot       set  // the receiver was set back in place, and lost what it knew of it, unnoticed
 	again        set  // and may run it again
 	blind        set  // its sender was set back to before it met anybody, and does not know that it was sent
+	unaware      set  // it was set back in place to where it had not sent it, and says so
+	open         bool // the sender's road: from its meeting on, until its disk may say again what was never sent
+	found        set  // waited when its sender opened on an open road
 	closed       set  // its sender was set back to where it had ended as unknown
 	last         int8 // message accepted last by the receiver's journal, + 1
 	wrong        violation

@@ -175,7 +175,7 @@ func (m *Model) tell(w *world, n node, p packet) answer {
 		case e.history[i] == none || e.history[i] == cancelled:
 			a.gone.add(i)
 		case e.outbox[i].at == 0 && m.has(ResultAgain):
-			e.putOut(i, e.history[i])
+			e.putOut(m, i, e.history[i])
 			m.say("%s sends the result of %d once more", n, i)
 		}
 	}

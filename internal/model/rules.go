@@ -13,7 +13,13 @@ const (
 	ReadIsAttempt                           // store.Next: what is read to be sent counts as sent from then on
 	RefusedIsAttempt                        // Publisher.send: what another journal refused counts as sent still
 	RefusedByOlder                          // Publisher.send: unless that one was there before it was sent
-	OpeningCountsAsAttempt                  // store.mayHaveBeenSent: what an opening finds waiting may have been sent
+	OpeningCountsAsAttempt                  // DB.countOutbox: what an opening finds waiting on an open road may have been sent
+	NewRoadShut                             // store.newRoad: on a new road nothing was sent
+	NobodyShuts                             // Publisher.unsent: who is not there has been sent nothing more, and the next opening knows it
+	StopShuts                               // Publisher.Run: nor does anything leave a node that stops
+	ShutAsks                                // Publisher.send: on a shut road nothing is sent before Met
+	MetOpens                                // store.Met: the road is open on disk before anything is sent on it
+	ShutByJournal                           // DB.countOutbox: what a copied journal says of its road is not believed
 	GiveUpUnknown                           // store.giveUp: after an attempt it is unknown, not expired
 	VoidTravels                             // store.giveUp: and a void travels in its place
 	VoidIsNotSent                           // store.answered: that the broker has a void does not say that it had the message
@@ -45,6 +51,7 @@ const (
 
 var ruleNames = [...]string{
 	"EpochPerOpening", "Prefix", "ProbeStranger", "ReadIsAttempt", "RefusedIsAttempt", "RefusedByOlder", "OpeningCountsAsAttempt",
+	"NewRoadShut", "NobodyShuts", "StopShuts", "ShutAsks", "MetOpens", "ShutByJournal",
 	"GiveUpUnknown", "VoidTravels", "VoidIsNotSent", "VoidOutlivesAck", "MetEndsSent", "MetRerunGoesOn", "RerunMayHaveRun",
 	"AcksBeforeMet", "StaleIsUnknown", "AskOverdue", "AskMeets", "OnlyUnknownRefined", "ForStore", "Fence",
 	"MarkWithInbox", "AdoptSettled", "StoredAcks", "HistoryAnswers", "BusyEndsBatch", "StartedFirst",

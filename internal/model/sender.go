@@ -6,14 +6,25 @@ import "cmp"
 func (m *Model) accept(w *world) {
 	i, s := w.truth.born, &w.nodes[central]
 	w.truth.born++
-	s.putOut(i, none)
+	s.putOut(m, i, none)
 	s.states[i] = status{state: waiting}
 	w.truth.places[i] = s.outbox[i].at
 	m.say("central accepts message %d", i)
 }
 
+// newRoad is store.newRoad.
+func (e *end) newRoad(m *Model) {
+	e.shut, e.found = true, 0
+	if m.has(NewRoadShut) {
+		e.road.shutBy = e.id
+	}
+}
+
 // putOut is store.putOut.
-func (e *end) putOut(i int8, result outcome) {
+func (e *end) putOut(m *Model, i int8, result outcome) {
+	if e.seq == 0 {
+		e.newRoad(m)
+	}
 	e.seq++
 	e.outbox[i] = slot{at: placeOf(e.epoch, e.seq), result: result}
 }
@@ -72,8 +83,35 @@ func (e *end) overdue() (ids set) {
 	return ids
 }
 
-func (e *end) mayHaveBeenSent(m *Model, p place) bool {
-	return m.has(OpeningCountsAsAttempt) && p.epoch() != e.epoch || p <= e.attempted
+func (e *end) mayHaveBeenSent(p place) bool {
+	return p <= e.found || p <= e.attempted
+}
+
+// shut is store.Shut: its commit is on its way.
+func (m *Model) shut(e *end) {
+	if !e.shut {
+		e.shut, e.shutting, e.shuttingAt = true, true, max(e.found, e.attempted)
+	}
+}
+
+// shutDone is that commit.
+func (m *Model) shutDone(w *world, n node) {
+	e := &w.nodes[n]
+	if e.shutting && m.has(NobodyShuts) {
+		e.road.shutBy, e.road.shutAt = e.id, e.shuttingAt
+	}
+	if e.shutting, e.shuttingAt = false, 0; n == central {
+		w.truth.open = false
+	}
+}
+
+// nobody is Publisher.unsent, after a request that found nobody.
+func (m *Model) nobody(w *world, n node) {
+	e := &w.nodes[n]
+	m.say("%s hears that nobody is there", n)
+	m.unsent(e)
+	e.read = outgoing{}
+	m.shut(e)
 }
 
 // send is Publisher.send: what was read, or the question who is there.
@@ -104,6 +142,15 @@ func (m *Model) send(w *world, n node, kind request) {
 // unsent is store.Unsent.
 func (m *Model) unsent(e *end) {
 	e.attempted, e.before = e.before, 0
+}
+
+// askBroker is what Publisher.publish does on a shut road first.
+func (m *Model) askBroker(w *world) {
+	e := &w.nodes[central]
+	m.say("central asks the broker whether it is there")
+	m.unsent(e)
+	e.read = outgoing{}
+	m.meet(w, central, 0)
 }
 
 // publish is Publisher.publish, for kinds without ack. The broker may say that it
@@ -186,20 +233,25 @@ func (m *Model) traced(w *world, n node, a answer) {
 // meet is Publisher.meet, and store.Met.
 func (m *Model) meet(w *world, n node, store int8) {
 	e := &w.nodes[n]
-	if e.after = 0; e.road.store == store {
+	if e.after = 0; e.road.store == store && !e.shut {
 		return
 	}
 	if m.has(AcksBeforeMet) {
 		m.acked(w, n)
 	}
-	if n == central {
-		w.truth.blind = 0
-	}
 	m.say("%s meets journal %d of %s; it knew %d", n, store, n.peer(), e.road.store)
-	if e.road.store != 0 && m.has(MetEndsSent) {
+	if e.road.store != 0 && e.road.store != store && m.has(MetEndsSent) {
 		m.lostReceiver(w, n)
 	}
-	e.road.store, e.road.settled = store, 0
+	if e.road.store != store {
+		e.road.store, e.road.settled = store, 0
+	}
+	if n == central {
+		w.truth.blind, w.truth.open = 0, true
+	}
+	if e.shut, e.shutting, e.shuttingAt = false, false, 0; m.has(MetOpens) {
+		e.road.shutBy, e.road.shutAt = 0, 0
+	}
 }
 
 // lostReceiver is store.lostReceiver.
@@ -208,7 +260,7 @@ func (m *Model) lostReceiver(w *world, n node) {
 	acked := e.road.acked
 	for i, s := range e.outbox {
 		switch {
-		case s.at == 0 || s.at > acked && !e.mayHaveBeenSent(m, s.at):
+		case s.at == 0 || s.at > acked && !e.mayHaveBeenSent(s.at):
 		case m.mayRerun(n, int8(i)) && !s.void && m.has(MetRerunGoesOn):
 			e.road.acked = min(e.road.acked, s.at-1)
 			if st := &e.states[i]; n == central && st.state != ended && m.has(RerunMayHaveRun) {
@@ -327,7 +379,10 @@ func (m *Model) giveUp(w *world, i int8, o outcome) {
 		return
 	}
 	m.say("central gives message %d up: %v", i, o)
-	if !acked && !e.mayHaveBeenSent(m, s.at) {
+	if !acked && w.neverSent(m, i) && e.mayHaveBeenSent(s.at) {
+		w.fail(hesitant)
+	}
+	if !acked && !e.mayHaveBeenSent(s.at) {
 		m.end(w, central, i, o)
 		return
 	}

@@ -15,6 +15,8 @@ const (
 	doArrive
 	doDrop
 	doAcked
+	doNobody
+	doShut
 	doSortOut
 	doStarted
 	doRan
@@ -23,6 +25,7 @@ const (
 	doGiveUp
 	doCancel
 	doCrash
+	doStop
 	doPower
 	doLose
 	doBackup
@@ -88,6 +91,9 @@ func (m *Model) traffic(w *world, n node, out []step) []step {
 	if e.patient != [most]place{} {
 		add(step{do: doAcked})
 	}
+	if e.shutting {
+		add(step{do: doShut})
+	}
 	if !m.has(MarkWithInbox) && e.mark > e.lane.mark {
 		add(step{do: doMark})
 	}
@@ -149,17 +155,25 @@ func (m *Model) requests(w *world, n node, out []step) []step {
 func (m *Model) sendings(w *world, n node, k int8, out []step) []step {
 	add := func(s step) { s.n, s.k = n, k; out = append(out, s) }
 	e := &w.nodes[n]
+	if w.left.Away > 0 {
+		add(step{do: doNobody})
+	}
 	if n == central && m.Kind == CommandNACK {
+		if e.shut && m.has(ShutAsks) {
+			add(step{do: doProbe})
+			return out
+		}
 		add(step{do: doPublish, loud: true})
 		add(step{do: doPublish})
 		add(step{do: doPublish, lost: true})
 		return out
 	}
 	stranger := e.road.store != w.nodes[n.peer()].id
-	if e.road.store == 0 || stranger && m.has(ProbeStranger) {
+	shut := e.shut && m.has(ShutAsks)
+	if e.road.store == 0 || shut || stranger && m.has(ProbeStranger) {
 		add(step{do: doProbe})
 	}
-	if e.road.store != 0 && (!stranger || !m.has(ProbeStranger) || w.left.Mute > 0) {
+	if e.road.store != 0 && !shut && (!stranger || !m.has(ProbeStranger) || w.left.Mute > 0) {
 		add(step{do: doSend})
 	}
 	return out
@@ -198,7 +212,7 @@ func (m *Model) faults(w *world, out []step) []step {
 		for _, f := range []struct {
 			left int8
 			do   action
-		}{{w.left.Crash[n], doCrash}, {w.left.Lose[n], doLose}} {
+		}{{w.left.Crash[n], doCrash}, {w.left.Stop[n], doStop}, {w.left.Lose[n], doLose}} {
 			if f.left > 0 {
 				out = append(out, step{do: f.do, n: n})
 			}
@@ -223,7 +237,7 @@ func (m *Model) faults(w *world, out []step) []step {
 // step makes s happen.
 func (m *Model) step(w *world, s step) {
 	e := &w.nodes[s.n]
-	if (s.do == doProbe || s.do == doSend || s.do == doPublish) && s.k > 0 {
+	if (s.do == doProbe || s.do == doSend || s.do == doPublish || s.do == doNobody) && s.k > 0 {
 		m.next(w, s.n, s.k)
 	}
 	switch s.do {
@@ -232,7 +246,14 @@ func (m *Model) step(w *world, s step) {
 	case doNext:
 		m.next(w, s.n, s.k)
 	case doProbe:
-		m.send(w, s.n, probe)
+		if s.n == central && m.Kind == CommandNACK {
+			m.askBroker(w)
+		} else {
+			m.send(w, s.n, probe)
+		}
+	case doNobody:
+		w.left.Away--
+		m.nobody(w, s.n)
 	case doSend:
 		if e.road.store != w.nodes[s.n.peer()].id && m.has(ProbeStranger) {
 			w.left.Mute--
@@ -261,6 +282,9 @@ func (m *Model) step(w *world, s step) {
 	case doAcked:
 		m.say("the acks are on %s's disk", s.n)
 		m.acked(w, s.n)
+	case doShut:
+		m.say("that nothing more was sent is on %s's disk", s.n)
+		m.shutDone(w, s.n)
 	case doMark:
 		e.lane.mark = e.mark
 		m.say("the mark is on %s's disk", s.n)
@@ -294,6 +318,9 @@ func (m *Model) strike(w *world, s step) {
 	case doCrash:
 		left.Crash[n]--
 		m.crash(w, n, false)
+	case doStop:
+		left.Stop[n]--
+		m.stop(w, n)
 	case doPower:
 		left.Power--
 		m.crash(w, n, true)
@@ -317,6 +344,7 @@ func (w *world) emit(n node, p packet) {
 	for _, it := range p.items[:p.n] {
 		if !it.void && n == central {
 			w.truth.left.add(it.message)
+			w.truth.unaware.remove(it.message)
 		}
 	}
 	free := -1

@@ -74,7 +74,7 @@ func (m *Model) finish(w *world, i int8, o outcome) {
 		return
 	}
 	if m.has(FinishWithResult) {
-		e.putOut(i, o)
+		e.putOut(m, i, o)
 	} else { // a crash in between forgets it
 		e.history[i] = none
 		e.limbo.add(i)
@@ -86,5 +86,5 @@ func (m *Model) queue(w *world, i int8) {
 	e := &w.nodes[ship1]
 	e.limbo.remove(i)
 	e.history[i] = done
-	e.putOut(i, done)
+	e.putOut(m, i, done)
 }

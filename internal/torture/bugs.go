@@ -78,7 +78,7 @@ func bugs() []bug {
 			{folder: "process", old: "// LengthKey is", new: "func cut(ctx context.Context, m *Method, msg *message.Message, at time.Time, n int) (message.Result, *Panicked) {\n\tr, p := run(ctx, m, msg, at, n)\n\tr.Stdout = r.Stdout[:min(len(r.Stdout), 1024)]\n\treturn r, p\n}\n\n// LengthKey is"},
 		}},
 		{"given-up-too-soon", "what may have been sent is called expired", []string{faultMess, faultStop, faultKill}, []edit{
-			{folder: "store", old: "sent := acked || db.mayHaveBeenSent(o, p)", new: "sent := acked"},
+			{folder: "store", old: "sent := acked || mayHaveBeenSent(o, p)", new: "sent := acked"},
 		}},
 		{"offset-apart", "how far a file was read is kept apart from its messages", []string{faultKill, faultPoint}, []edit{
 			{folder: "internal/submit", old: "\tif err := t.Accept(ctx, ms, c.key(), note); err != nil {",
