@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"cmp"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -203,13 +204,10 @@ func (db *DB) answered(tx *bolt.Tx, queue *bolt.Bucket, s subject.Subject, a Ans
 		}
 		st.outcome, st.reason = ack.Delivered, ""
 	case ack.Rejected:
-		st.outcome, st.reason = ack.RejectedEnd, a.Ack.Reason
+		st.never(ack.RejectedEnd, a.Ack.Reason)
 	case ack.Voided:
-		if st.outcome = st.wanted; st.outcome == ack.Unknown {
+		if st.outcome = cmp.Or(st.wanted, ack.Cancelled); st.outcome == ack.Unknown {
 			st.reason = "given up after the receiver's journal was lost or replaced: it may have run before that"
-		}
-		if st.outcome == "" {
-			st.outcome = ack.Cancelled
 		}
 	case ack.SentOut:
 		if st.outcome = ack.Sent; sl.void { // that a void was sent says nothing of the message
@@ -220,6 +218,15 @@ func (db *DB) answered(tx *bolt.Tx, queue *bolt.Bucket, s subject.Subject, a Ans
 		st.reason = "the receiver decided on a later message of this subject and does not remember this one: one of the two journals was restored or lost"
 	}
 	return db.end(tx, queue, entry, st, now, t)
+}
+
+// never is an outcome which says that the message never ran. Where it asks to be run
+// again, and may have run before its receiver's journal was lost, the one that says
+// so now cannot know.
+func (s *status) never(o ack.Outcome, reason string) {
+	if s.outcome, s.reason = o, reason; s.wanted == ack.Unknown {
+		s.outcome, s.reason = ack.Unknown, fmt.Sprintf("it may have run before the receiver's journal was lost or replaced; then it was %s: %s", o, reason)
+	}
 }
 
 // noteAttempts keeps how often a message that ended was sent, if more than once.

@@ -179,8 +179,10 @@ func (db *DB) lostReceiver(tx *bolt.Tx, queue *bolt.Bucket, name string, r road,
 			if f.p.Compare(acked) <= 0 {
 				acked = before(f.p)
 			}
-			if (found || !isResult) && st.state != Ended { // it may have run there: no void of the new one tells that it did not
-				st.state, st.delivered, st.wanted = Waiting, time.Time{}, ack.Unknown
+			if found || !isResult { // it may have run there: no word of the new one tells that it did not
+				if st.wanted = ack.Unknown; st.state != Ended {
+					st.state, st.delivered = Waiting, time.Time{}
+				}
 				if err := putStatus(tx, f.sl.id, st); err != nil {
 					return acked, err
 				}

@@ -56,39 +56,92 @@ func TestGiveUpWhileSending(t *testing.T) {
 	}
 }
 
-// TestGiveUpAfterTheReceiverIsLost: a command that asks for a rerun goes out again
-// to a receiver with another journal. That one can say that it never had it, and
-// not that the one before never ran it.
-func TestGiveUpAfterTheReceiverIsLost(t *testing.T) {
-	for _, outcome := range []ack.Outcome{ack.Expired, ack.Undelivered, ack.Cancelled} {
-		db := openJournal(t, filepath.Join(t.TempDir(), "j.db"), store.Options{})
-		defer db.Close()
-		s := subject.Subject{Prefix: subject.Prefix, Node: "ship1", Kind: subject.CommandACK, Method: "Echo"}
-		m := &message.Message{ToNode: "ship1", Kind: subject.CommandACK, Method: "Echo", Data: []string{"x"}, OnUnknown: message.Rerun}
-		db.Fresh(m, time.Now())
-		if err := db.Accept(t.Context(), []*message.Message{m}, false); err != nil {
-			t.Fatal(err)
-		}
-		met := func() {
-			if _, err := db.Met(s, uuid.New()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		met()
-		if out, err := db.Next(s, message.Place{}, 1, 1<<20); err != nil || len(out.Entries) != 1 { // sent, and no answer
-			t.Fatal(out, err)
-		}
-		met()
+// TestRerunAfterTheReceiverIsLost: a command that asks for a rerun goes out again to
+// a receiver with another journal. Whatever that one says, it cannot know that the
+// one before never ran it.
+func TestRerunAfterTheReceiverIsLost(t *testing.T) {
+	s := subject.Subject{Prefix: subject.Prefix, Node: "ship1", Kind: subject.CommandACK, Method: "Echo"}
+	giveUp := func(t *testing.T, db *store.DB, m *message.Message, outcome ack.Outcome) {
+		t.Helper()
 		if _, err := db.GiveUp(s, []message.Place{m.Place}, outcome, "test", func(message.Place) int { return 1 }); err != nil {
 			t.Fatal(err)
 		}
-		a := store.Answer{ID: m.ID, Place: m.Place, Void: true, Ack: ack.Ack{Verdict: ack.Voided}}
+	}
+	acked := func(t *testing.T, db *store.DB, m *message.Message, v ack.Verdict, void bool) {
+		t.Helper()
+		a := store.Answer{ID: m.ID, Place: m.Place, Void: void, Ack: ack.Ack{Verdict: v}}
 		if err := db.Acked(s, []store.Answer{a}, false, nil); err != nil {
 			t.Fatal(err)
 		}
-		if r, err := db.Record(m.ID); err != nil || r.State != store.Ended || r.Outcome != ack.Unknown {
-			t.Errorf("%s %s (%s), %v; to be %s, and known to be unknown", r.State, r.Outcome, r.Reason, err, outcome)
+	}
+	givenUp := func(outcome ack.Outcome) func(*testing.T, *store.DB, *message.Message) {
+		return func(t *testing.T, db *store.DB, m *message.Message) {
+			giveUp(t, db, m, outcome)
+			acked(t, db, m, ack.Voided, true)
 		}
+	}
+	for name, x := range map[string]struct {
+		before, after func(*testing.T, *store.DB, *message.Message)
+	}{
+		"expired":     {after: givenUp(ack.Expired)},
+		"undelivered": {after: givenUp(ack.Undelivered)},
+		"cancelled":   {after: givenUp(ack.Cancelled)},
+		"rejected":    {after: func(t *testing.T, db *store.DB, m *message.Message) { acked(t, db, m, ack.Rejected, false) }},
+		"expired there": {after: func(t *testing.T, db *store.DB, m *message.Message) {
+			acked(t, db, m, ack.Accepted, false)
+			result(t, db, m, ack.Expired)
+		}},
+		"given up before, too late": {
+			before: func(t *testing.T, db *store.DB, m *message.Message) {
+				giveUp(t, db, m, ack.Expired)
+				acked(t, db, m, ack.Accepted, true)
+			},
+			after: givenUp(ack.Expired),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			db := openJournal(t, filepath.Join(t.TempDir(), "j.db"), store.Options{Node: "central"})
+			defer db.Close()
+			m := &message.Message{ToNode: "ship1", Kind: subject.CommandACK, Method: "Echo", Data: []string{"x"}, OnUnknown: message.Rerun}
+			db.Fresh(m, time.Now())
+			if err := db.Accept(t.Context(), []*message.Message{m}, false); err != nil {
+				t.Fatal(err)
+			}
+			meet(t, db, s)
+			send(t, db, s, 1)
+			if x.before != nil {
+				x.before(t, db, m)
+			}
+			if _, err := db.Met(s, uuid.New()); err != nil {
+				t.Fatal(err)
+			}
+			x.after(t, db, m)
+			if r, err := db.Record(m.ID); err != nil || r.State != store.Ended || r.Outcome != ack.Unknown {
+				t.Errorf("%s %s (%s), %v; want unknown", r.State, r.Outcome, r.Reason, err)
+			}
+		})
+	}
+}
+
+// result comes from ship1 for m.
+func result(t *testing.T, db *store.DB, m *message.Message, outcome ack.Outcome) {
+	t.Helper()
+	r := &message.Message{
+		ID: uuid.Must(uuid.NewV7()), FromNode: "ship1", ToNode: "central", Kind: subject.EventACK, Method: message.MethodResult, CausationID: m.ID,
+		Result: &message.Result{Outcome: outcome}, Time: time.Now(), Place: message.Place{Epoch: uuid.Must(uuid.NewV7()), Seq: 1},
+	}
+	event, err := r.Encode(subject.Prefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := r.Subject(subject.Prefix)
+	d, err := message.Decode(event, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := db.Receive(store.Batch{Subject: to, From: "ship1", For: db.ID(), Epoch: r.Place.Epoch, Items: []store.Item{{Decoded: d, Event: event}}})
+	if err != nil || got.Replies[0].Acks[0].Verdict != ack.Accepted {
+		t.Fatal(got, err)
 	}
 }
 

@@ -152,7 +152,7 @@ func (m *model) answered(l *letter, v ack.Verdict, void, local bool) {
 			}
 		}
 	case ack.Rejected:
-		l.end(ack.RejectedEnd)
+		l.never(ack.RejectedEnd)
 	case ack.Voided:
 		l.end(l.wanted)
 	case ack.SentOut:
@@ -176,11 +176,22 @@ func (m *model) giveUp(l *letter, outcome ack.Outcome) {
 	case !l.queued, l.void, atMost(l.place, l.road.acked) && outcome != ack.Cancelled:
 	case !m.maybeSent(l):
 		l.end(outcome)
-	case outcome == ack.Cancelled:
-		l.void, l.wanted, l.state = true, outcome, store.Cancelling
 	default:
-		l.void, l.wanted, l.state, l.outcome = true, outcome, store.Ended, ack.Unknown
+		if l.void = true; l.wanted != ack.Unknown {
+			l.wanted = outcome
+		}
+		if l.state = store.Cancelling; outcome != ack.Cancelled {
+			l.state, l.outcome = store.Ended, ack.Unknown
+		}
 	}
+}
+
+// never is an outcome that nobody can know of what may have run before.
+func (l *letter) never(outcome ack.Outcome) {
+	if l.wanted == ack.Unknown {
+		outcome = ack.Unknown
+	}
+	l.end(outcome)
 }
 
 // met: what may have been sent to another journal is unknown, or goes out again.
@@ -195,9 +206,14 @@ func (m *model) met(r *outRoad, id uuid.UUID) {
 			case !m.maybeSent(l):
 			case !rerun || l.void:
 				l.end(ack.Unknown)
-			case atMost(l.place, r.acked):
-				r.acked = l.place
-				r.acked.Seq--
+			default:
+				if l.m.Method != message.MethodResult || l.wanted != "" {
+					l.wanted = ack.Unknown // it may have run there
+				}
+				if atMost(l.place, r.acked) {
+					r.acked = l.place
+					r.acked.Seq--
+				}
 			}
 		}
 		for _, l := range r.queue {

@@ -49,6 +49,9 @@ func (r *receiver) settle(item Item) (ack.Ack, error) {
 	}
 	again := st.state == Ended
 	st.state, st.outcome, st.ended, st.reason = Ended, res.Outcome, r.now, res.Error
+	if res.Outcome == ack.Expired {
+		st.never(ack.Expired, res.Error)
+	}
 	if !res.Outcome.Valid() {
 		st.outcome, st.reason = ack.Unknown, "the receiver reports the outcome "+string(res.Outcome)
 	}

@@ -145,6 +145,8 @@ var mutants = []struct {
 	{model.VoidOutlivesAck, "a message was given up, and its receiver is never told", model.Model{Messages: 1, Faults: model.Faults{Cancel: 1}}},
 	{model.MetEndsSent, "a message ran twice and did not ask for it", model.Model{Messages: 1, Faults: model.Faults{Lose: receiver}}},
 	{model.MetRerunGoesOn, "it asked for a rerun, and is unknown", model.Model{Messages: 1, Rerun: true, Faults: model.Faults{Lose: receiver}}},
+	{model.RerunMayHaveRun, "the outcome says that it never ran, and it ran", model.Model{Messages: 1, Rerun: true, Faults: model.Faults{Lose: receiver, Expire: 1}}},
+	{model.RerunMayHaveRun, "the outcome says that it never ran, and it ran", model.Model{Messages: 1, Rerun: true, Faults: model.Faults{Lose: receiver, Reject: 1}}},
 	{model.AcksBeforeMet, "it asked for a rerun, and is unknown", model.Model{Messages: 2, Rerun: true, Faults: model.Faults{Lose: receiver}}},
 	{model.StaleIsUnknown, "delivered, and the receiver never accepted it", model.Model{Kind: model.EventACK, Messages: 2, Faults: model.Faults{Rewind: sender, Reject: 1}}},
 	{model.AskOverdue, "once faults stop a message is left without outcome", model.Model{Messages: 1, Faults: model.Faults{Lose: receiver}}},

@@ -160,6 +160,10 @@ func (m *Model) settle(w *world, it item) {
 	if st.state == ended && st.outcome != unknown && m.has(OnlyUnknownRefined) {
 		return
 	}
+	if it.result == expired {
+		m.never(w, central, i, expired)
+		return
+	}
 	m.end(w, central, i, it.result)
 }
 

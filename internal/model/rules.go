@@ -26,7 +26,7 @@ const (
 	VoidOutlivesAck                         // store.answered: an ack that was on its way does not stop the void
 	MetEndsSent                             // store.Met: what may have been sent to another journal is unknown
 	MetRerunGoesOn                          // store.Met: but for what may run again
-	RerunMayHaveRun                         // store.Met: and which, given up then, may have run before
+	RerunMayHaveRun                         // store.Met, status.never: and may have run before, whatever the new journal says
 	AcksBeforeMet                           // store.Met: acks that were on their way to the disk come first
 	StaleIsUnknown                          // store.answered: stale is no acceptance
 	AskOverdue                              // Publisher.ask: a result that does not come is asked for

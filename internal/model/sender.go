@@ -225,7 +225,7 @@ func (m *Model) traced(w *world, n node, a answer) {
 			m.say("%s has no trace of message %d", n.peer(), i)
 			m.end(w, n, i, unknown)
 		case a.voided.has(i):
-			m.end(w, n, i, cmp.Or(e.states[i].wanted, cancelled))
+			m.never(w, n, i, cmp.Or(e.states[i].wanted, cancelled))
 		}
 	}
 }
@@ -263,8 +263,10 @@ func (m *Model) lostReceiver(w *world, n node) {
 		case s.at == 0 || s.at > acked && !e.mayHaveBeenSent(s.at):
 		case m.mayRerun(n, int8(i)) && !s.void && m.has(MetRerunGoesOn):
 			e.road.acked = min(e.road.acked, s.at-1)
-			if st := &e.states[i]; n == central && st.state != ended && m.has(RerunMayHaveRun) {
-				st.state, st.wanted = waiting, unknown
+			if st := &e.states[i]; n == central && m.has(RerunMayHaveRun) {
+				if st.wanted = unknown; st.state != ended {
+					st.state = waiting
+				}
 			}
 		default:
 			m.end(w, n, int8(i), unknown)
@@ -338,9 +340,9 @@ func (m *Model) answered(w *world, n node, it item, v verdict) {
 		}
 		m.end(w, n, i, delivered)
 	case vRejected:
-		m.end(w, n, i, rejected)
+		m.never(w, n, i, rejected)
 	case vVoided:
-		m.end(w, n, i, cmp.Or(e.states[i].wanted, cancelled))
+		m.never(w, n, i, cmp.Or(e.states[i].wanted, cancelled))
 	case vSentOut:
 		if s.void && m.has(VoidIsNotSent) {
 			m.end(w, n, i, unknown)
@@ -350,6 +352,16 @@ func (m *Model) answered(w *world, n node, it item, v verdict) {
 	default:
 		m.end(w, n, i, unknown)
 	}
+}
+
+// never is status.never: o says that the message never ran, which a receiver whose
+// journal was lost since it may have run cannot know.
+func (m *Model) never(w *world, n node, i int8, o outcome) {
+	if n == central && w.nodes[n].states[i].wanted == unknown && m.has(RerunMayHaveRun) {
+		w.truth.given.add(i)
+		o = unknown
+	}
+	m.end(w, n, i, o)
 }
 
 // end is store.end: the outcome, and out of the outbox.
