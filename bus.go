@@ -321,7 +321,7 @@ func (n *Node) Status(context.Context) (api.Status, error) {
 	s := api.Status{
 		Node: n.cfg.Name, Version: n.cfg.Version, StoreID: n.db.ID().String(), Epoch: n.db.Epoch().String(), Since: n.opened,
 		Data: n.cfg.Dir, Central: n.cfg.Central, Broker: api.Broker{Connected: n.online(), Embedded: n.broker != nil, URL: n.brokerURL()},
-		Backlog: api.Backlog{Waiting: c.Waiting, AwaitingResult: c.Awaiting, Inbox: c.Inbox},
+		Backlog: api.Backlog{Waiting: c.Waiting, AwaitingResult: c.Awaiting, Cancelling: c.Voids, Inbox: c.Inbox},
 		Counters: api.Counters{
 			Since: n.opened, Accepted: n.accepted.Load(), Received: n.received.Load(), Retries: n.retries.Load(), Failures: n.failures.Load(), Outcomes: map[ack.Outcome]uint64{},
 		},

@@ -112,7 +112,11 @@ func TestCancel(t *testing.T) {
 			c.Link("central").SetFault(func(stewardtest.Pub) []time.Duration { return []time.Duration{2 * time.Hour} })
 			id := central.Submit(stewardtest.Command("ship1", "late"))
 			time.Sleep(time.Minute)
-			if r := cancel(t, central, id); r.State != store.Cancelling {
+			r := cancel(t, central, id)
+			if s, err := central.Status(t.Context()); err != nil || s.Backlog.Cancelling != 1 {
+				t.Errorf("the status: %+v, %v", s.Backlog, err)
+			}
+			if r.State != store.Cancelling {
 				t.Errorf("it is %s %s: an attempt is on its way", r.State, r.Outcome)
 			}
 			c.Link("central").SetFault(nil)

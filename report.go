@@ -190,6 +190,7 @@ func (n *Node) newMetrics() *metrics.Metrics {
 	return metrics.New(n.cfg.Version, metrics.Sources{
 		Waiting:         counts(func(c store.Counts) int { return c.Waiting }),
 		AwaitingResult:  counts(func(c store.Counts) int { return c.Awaiting }),
+		Cancelling:      counts(func(c store.Counts) int { return c.Voids }),
 		Inbox:           counts(func(c store.Counts) int { return c.Inbox }),
 		Processes:       func() float64 { return float64(len(n.kernel.Processes())) },
 		BrokerConnected: n.online,

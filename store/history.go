@@ -126,7 +126,7 @@ func (db *DB) record(tx *bolt.Tx, id uuid.UUID, b body) (r Record, err error) {
 		return r, err
 	}
 	r = st.record(m)
-	r.ID, r.Seq, r.Epoch = id.String(), b.place.Seq, b.place.Epoch.String()
+	r.ID, r.Seq, r.Epoch, r.Incoming = id.String(), b.place.Seq, b.place.Epoch.String(), b.incoming
 	switch {
 	case found:
 	case b.incoming:

@@ -29,6 +29,7 @@ type Record struct {
 	ID          string            `json:"id"`
 	FromNode    string            `json:"fromNode"`
 	ToNode      string            `json:"toNode"`
+	Incoming    bool              `json:"incoming,omitempty"` // received, not sent, by this node
 	Kind        subject.Kind      `json:"commandOrEvent"`
 	Method      string            `json:"method"`
 	Data        []string          `json:"data"`

@@ -174,6 +174,7 @@ func listFree(b *bolt.DB) {
 type Counts struct {
 	Waiting  int `json:"waiting"`         // own messages that no receiver has acknowledged
 	Awaiting int `json:"awaitingResults"` // own commands that run, or whose result is on its way
+	Voids    int `json:"voids"`           // own messages that were given up, and whose receiver has not said yet whether it has them
 	Inbox    int `json:"inbox"`           // messages of others waiting to be handled here
 }
 
@@ -184,6 +185,7 @@ func (db *DB) Counts() (c Counts) {
 	for _, o := range db.out {
 		c.Waiting += o.waiting
 		c.Awaiting += o.awaiting
+		c.Voids += len(o.voids)
 	}
 	c.Inbox = db.inbox
 	return c

@@ -181,9 +181,9 @@ func (e *env) statusCmd() *cobra.Command {
 						broker += ", embedded"
 					}
 					rows := [][]string{
-						{"node", s.Node}, {"version", s.Version}, {"up", time.Since(s.Since).Round(time.Second).String()}, {"data", s.Data}, {"disk", fmt.Sprintf("%d MiB free", s.Disk.Free>>20)},
+						{"node", s.Node}, {"version", s.Version}, {"up", max(0, time.Since(s.Since)).Round(time.Second).String()}, {"data", s.Data}, {"disk", fmt.Sprintf("%d MiB free", s.Disk.Free>>20)},
 						{"broker", s.Broker.URL + " (" + broker + ")"}, {"central", s.Central}, {"journal", s.StoreID},
-						{"waiting", fmt.Sprint(s.Backlog.Waiting)}, {"awaiting results", awaiting(s.Backlog)}, {"inbox", fmt.Sprint(s.Backlog.Inbox)},
+						{"waiting", fmt.Sprint(s.Backlog.Waiting)}, {"awaiting results", awaiting(s.Backlog)}, {"cancelling", fmt.Sprint(s.Backlog.Cancelling)}, {"inbox", fmt.Sprint(s.Backlog.Inbox)},
 						{"counted since", clock(s.Counters.Since) + ", the start"},
 						{"accepted", fmt.Sprint(s.Counters.Accepted)}, {"received", fmt.Sprint(s.Counters.Received)}, {"ended", outcomes(s.Counters)},
 						{"failures", fmt.Sprint(s.Counters.Failures)},

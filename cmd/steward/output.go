@@ -11,7 +11,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 )
@@ -71,7 +70,7 @@ func (e *env) document(x any) error {
 		return err
 	}
 	if e.format == "yaml" {
-		b, err = yaml.JSONToYAML(b) // the names of the JSON fields are the contract
+		b, err = yamlOf(b)
 	} else {
 		b = append(b, '\n')
 	}
@@ -217,7 +216,7 @@ func ago(t time.Time) string {
 	if t.IsZero() {
 		return "never"
 	}
-	return time.Since(t).Round(time.Second).String() + " ago"
+	return max(0, time.Since(t)).Round(time.Second).String() + " ago" // a clock may have been set back
 }
 
 func dash(s string) string {

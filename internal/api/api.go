@@ -139,6 +139,7 @@ type Backlog struct {
 	Waiting        int `json:"waiting" doc:"In the outbox, not acknowledged yet"`
 	AwaitingResult int `json:"awaitingResult" doc:"Commands with their receiver, whose result is not back"`
 	Started        int `json:"started" doc:"Of these, those that are known to run"`
+	Cancelling     int `json:"cancelling" doc:"Given up after an attempt; their receivers are asked whether they have them"`
 	Inbox          int `json:"inbox" doc:"Received, and not ended"`
 }
 

@@ -17,6 +17,7 @@ import (
 type Sources struct {
 	Waiting         func() float64 // messages in the outbox without an ack
 	AwaitingResult  func() float64 // commands delivered, whose result is not back
+	Cancelling      func() float64 // given up, whose receiver is asked
 	Inbox           func() float64 // messages received and not ended
 	Processes       func() float64 // processes that run
 	BrokerConnected func() bool
@@ -87,6 +88,7 @@ func (m *Metrics) sources(version string, s Sources) {
 	const backlog, backlogHelp = "steward_backlog_messages", "Messages on their way, by the queue that holds them."
 	gauge(backlog, backlogHelp, prometheus.Labels{"queue": "waiting"}, s.Waiting)
 	gauge(backlog, backlogHelp, prometheus.Labels{"queue": "awaiting_result"}, s.AwaitingResult)
+	gauge(backlog, backlogHelp, prometheus.Labels{"queue": "cancelling"}, s.Cancelling)
 	gauge(backlog, backlogHelp, prometheus.Labels{"queue": "inbox"}, s.Inbox)
 	gauge("steward_processes", "Processes that run.", nil, s.Processes)
 	gauge("steward_disk_free_bytes", "Bytes free on the disk of the data folder.", nil, s.DiskFree)
