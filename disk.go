@@ -64,7 +64,7 @@ func (n *Node) diskMended(told string, d store.Disk) bool {
 		return false
 	}
 	f.ID = told
-	return n.kernel.Mend(f, "", fmt.Sprintf("the disk has room again: %d MiB are free", d.Free>>20))
+	return n.kernel.Mend(f, "", fmt.Sprintf("the disk has room again: %s are free", store.Size(d.Free)))
 }
 
 // waits reports whether a process waits for room on a disk. That of the journal

@@ -89,3 +89,29 @@ func TestOneStormOverManyNodesNamesSomeOfThem(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Whom else a cause befalls is told at once, and not at the end of a window; that
+// it befell them again is not.
+func TestNewNameIsToldAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var sent place
+		k := &errorkernel.Kernel{Forward: sent.take}
+		stop := running(t, k)
+		for range 3 {
+			for i := range 2 * errorkernel.MaxAmong {
+				k.Report(errorkernel.Failure{Class: errorkernel.Expiry, Subject: fmt.Sprintf("steward.ship%d.CommandACK.Echo", i), Cause: "late"})
+				synctest.Wait()
+				if f := sent.only(t); len(f.Among) != min(i+1, errorkernel.MaxAmong) && len(f.Among) != errorkernel.MaxAmong && i > 0 {
+					t.Errorf("after subject %d it names %q", i, f.Among)
+				}
+			}
+		}
+		if n, _ := sent.count(); n != errorkernel.MaxAmong {
+			t.Errorf("told %d times", n)
+		}
+		must(t, stop())
+		if n := sent.total(); n != 3*2*errorkernel.MaxAmong {
+			t.Errorf("%d failures", n)
+		}
+	})
+}

@@ -8,10 +8,10 @@ import (
 	"github.com/google/uuid"
 )
 
-// ledger folds failures of one kind into runs. A run is told at once when
-// it begins and when it becomes more severe, else at the end of a window that
-// doubles with each summary; a window without a failure ends it. What is told
-// carries the run's ID and its whole count, so the latest replaces the earlier.
+// ledger folds failures of one kind into runs. A run is told at once when it
+// begins, names somebody new or becomes more severe, else at the end of a window
+// that doubles with each summary; a window without a failure ends it. What is
+// told carries the run's ID and its whole count, so the latest replaces the earlier.
 type ledger struct {
 	policy Policy
 	wake   chan struct{} // of size one: something is to be told at once
@@ -68,7 +68,10 @@ func (l *ledger) fold(f Failure, key string) (id string) {
 	} else {
 		l.add(r, f)
 	}
-	r.befell(names)
+	if r.befell(names) {
+		r.urgent = true
+		l.nudge()
+	}
 	l.owe(r, own)
 	return r.f.ID
 }
@@ -132,16 +135,18 @@ func (l *ledger) mend(f Failure, id, since string, now time.Time) bool {
 	return true
 }
 
-// befell adds to whom r names; there is no need to list one.
-func (r *run) befell(names []string) {
+// befell adds to whom r names, and reports whether it names somebody new. There is
+// no need to list one.
+func (r *run) befell(names []string) (more bool) {
 	for _, name := range names {
 		if len(r.names) < MaxAmong && !slices.Contains(r.names, name) {
-			r.names = append(r.names, name)
+			r.names, more = append(r.names, name), true
 		}
 	}
 	if r.f.Among = nil; len(r.names) > 1 {
 		r.f.Among = slices.Clip(r.names) // what lies in it stays
 	}
+	return more
 }
 
 // lump makes f one of the other failures of its class. The key has no bar, so it

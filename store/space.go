@@ -66,7 +66,7 @@ func (d *diskSpace) note() {
 	why := ""
 	switch {
 	case d.low:
-		why = fmt.Sprintf("the disk of %s has %d MiB left, and %d MiB of it are kept for what was begun", d.dir, d.noted.Free>>20, d.noted.Reserve>>20)
+		why = fmt.Sprintf("the disk of %s has %s left, and %s are kept for what was begun", d.dir, Size(d.noted.Free), Size(d.noted.Reserve))
 	case time.Since(d.refused) < refusedHold:
 		why = "the disk of " + d.dir + " has no room for what is to be written"
 	}
@@ -81,6 +81,18 @@ func (d *diskSpace) note() {
 	case d.turned <- struct{}{}:
 	default: // somebody is about to look
 	}
+}
+
+// Size is n bytes for people.
+func Size(n int64) string {
+	unit := "KiB"
+	for _, next := range []string{"MiB", "GiB", "TiB"} {
+		if n>>10 < 10<<10 {
+			break
+		}
+		n, unit = n>>10, next
+	}
+	return fmt.Sprintf("%d %s", n>>10, unit)
 }
 
 // NoRoom reports whether err says that there is no room: for the journal, or for a

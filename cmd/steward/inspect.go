@@ -11,6 +11,7 @@ import (
 	"github.com/steward-bus/steward/ack"
 	"github.com/steward-bus/steward/errorkernel"
 	"github.com/steward-bus/steward/internal/api"
+	"github.com/steward-bus/steward/store"
 )
 
 func (e *env) nodesCmd() *cobra.Command {
@@ -181,7 +182,7 @@ func (e *env) statusCmd() *cobra.Command {
 						broker += ", embedded"
 					}
 					rows := [][]string{
-						{"node", s.Node}, {"version", s.Version}, {"up", max(0, time.Since(s.Since)).Round(time.Second).String()}, {"data", s.Data}, {"disk", fmt.Sprintf("%d MiB free", s.Disk.Free>>20)},
+						{"node", s.Node}, {"version", s.Version}, {"up", max(0, time.Since(s.Since)).Round(time.Second).String()}, {"data", s.Data}, {"disk", store.Size(s.Disk.Free) + " free"},
 						{"broker", s.Broker.URL + " (" + broker + ")"}, {"central", s.Central}, {"journal", s.StoreID},
 						{"waiting", fmt.Sprint(s.Backlog.Waiting)}, {"awaiting results", awaiting(s.Backlog)}, {"cancelling", fmt.Sprint(s.Backlog.Cancelling)}, {"inbox", fmt.Sprint(s.Backlog.Inbox)},
 						{"counted since", clock(s.Counters.Since) + ", the start"},
