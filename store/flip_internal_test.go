@@ -72,20 +72,7 @@ func usedJournal(t testing.TB) (closed, crashed []byte) {
 // fromAway is a batch of one command, of one of four senders.
 func fromAway(t testing.TB, to uuid.UUID, i int) Batch {
 	t.Helper()
-	m := &message.Message{
-		ID: uuid.Must(uuid.NewV7()), FromNode: fmt.Sprint("away", i%4), ToNode: "central", Kind: subject.CommandACK, Method: "Echo",
-		Data: []string{"x"}, Time: time.Now(), Expires: time.Now().Add(time.Hour),
-		Place: message.Place{Epoch: uuid.MustParse("01a1fbae-0403-70ff-8c72-c1b4ce33e9a2"), Seq: uint64(i + 1)},
-	}
-	event, err := m.Encode(subject.Prefix)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := message.Decode(event, m.Subject(subject.Prefix))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return Batch{Subject: m.Subject(subject.Prefix), From: m.FromNode, For: to, Epoch: m.Place.Epoch, Items: []Item{{Decoded: d, Event: event}}}
+	return batchOf(t, to, away(fmt.Sprint("away", i%4), i+1))
 }
 
 // everything is each record of the journal at path, by the names of its buckets.
