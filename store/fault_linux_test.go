@@ -271,3 +271,21 @@ func TestAcksThatFoundNoRoomKeepTheirOrder(t *testing.T) {
 		t.Errorf("counts %+v", c)
 	}
 }
+
+// On a full disk there is nothing more to forget: whoever prunes does not go round
+// and round.
+func TestPruneOnAFullDisk(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal.db")
+	db := openJournal(t, path, store.Options{HistoryCount: 1})
+	defer db.Close()
+	accepted(t, db, 3000, 3000)
+	stewardtest.Ballast(t, db)
+	heal := stewardtest.BreakDisk(t, path, stewardtest.NoRoom)
+	if more, err := db.Prune(time.Now()); more || !errors.Is(err, store.ErrFull) {
+		t.Errorf("more %t, %v", more, err)
+	}
+	heal()
+	if more, err := db.Prune(time.Now()); !more || err != nil {
+		t.Errorf("with room again: more %t, %v", more, err)
+	}
+}

@@ -104,6 +104,7 @@ type DB struct {
 	accepted uint64
 
 	pruneFrom []byte // id of the message at which the next Prune begins
+	plainFrom []byte // and of the plain event
 }
 
 // outStat is what the store remembers of a subject between transactions.
