@@ -33,9 +33,7 @@ const (
 // decodeHead reads a head whose checksum is right.
 func decodeHead(b []byte) (h head, ok bool) {
 	order := binary.NativeEndian
-	sum := fnv.New64a()
-	_, _ = sum.Write(b[:56]) // never fails
-	if order.Uint32(b) != headMagic || order.Uint32(b[4:]) != headFormat || order.Uint64(b[56:]) != sum.Sum64() {
+	if order.Uint32(b) != headMagic || order.Uint32(b[4:]) != headFormat || order.Uint64(b[56:]) != headSum(b) {
 		return h, false
 	}
 	h.size = int64(order.Uint32(b[8:]))
@@ -43,60 +41,76 @@ func decodeHead(b []byte) (h head, ok bool) {
 	return h, h.size >= minPage && h.size <= maxPage && h.size&(h.size-1) == 0
 }
 
+func headSum(b []byte) uint64 {
+	sum := fnv.New64a()
+	_, _ = sum.Write(b[:56]) // never fails
+	return sum.Sum64()
+}
+
+// heads are the newest head that can be read in a file of size bytes and, if the
+// other one cannot be read, where that lies and what is there.
+func heads(f io.ReaderAt, size int64) (h head, damagedAt int64, damaged []byte, err error) {
+	read := func(at int64) (head, []byte, bool, error) {
+		b := make([]byte, headLen)
+		if _, err := f.ReadAt(b, at+headAt); err != nil {
+			return head{}, nil, false, unread(err)
+		}
+		h, good := decodeHead(b)
+		return h, b, good, nil
+	}
+	first, raw, good, err := read(0)
+	if err != nil {
+		return h, 0, nil, err
+	}
+	if good {
+		second, raw, good, err := read(first.size)
+		switch {
+		case err != nil:
+			return h, 0, nil, err
+		case !good:
+			return first, first.size + headAt, raw, nil
+		case second.size != first.size || second.commit == first.commit:
+			return h, 0, nil, fmt.Errorf("%w: its two heads contradict each other", ErrCorrupt)
+		case second.commit > first.commit:
+			return second, 0, nil, nil
+		}
+		return first, 0, nil, nil
+	}
+	for at := int64(minPage); at <= maxPage && at+headAt+headLen <= size; at *= 2 { // the first tells the size of a page
+		second, _, good, err := read(at)
+		if err != nil {
+			return h, 0, nil, err
+		}
+		if good && second.size == at {
+			return second, headAt, raw, nil
+		}
+	}
+	return h, 0, nil, fmt.Errorf("%w: neither of its two heads can be read", ErrCorrupt)
+}
+
 // newestHead is the head that counts in a file of size bytes. Where the other one
 // is damaged, and may have been the newer one, a commit may be lost that others
 // rely on: that is an error.
 func newestHead(f io.ReaderAt, size int64) (head, error) {
-	raw := [2][]byte{make([]byte, headLen), make([]byte, headLen)}
-	if _, err := f.ReadAt(raw[0], headAt); err != nil {
-		return head{}, unread(err)
+	h, _, damaged, err := heads(f, size)
+	if err != nil || damaged == nil || h.surelyNewer(damaged) {
+		return h, err
 	}
-	first, good := decodeHead(raw[0])
-	if !good {
-		return headAlone(f, size, raw[0])
-	}
-	if _, err := f.ReadAt(raw[1], first.size+headAt); err != nil {
-		return head{}, unread(err)
-	}
-	second, good := decodeHead(raw[1])
-	switch {
-	case !good:
-		return first, first.newerThan(raw[1])
-	case second.size != first.size || second.commit == first.commit:
-		return head{}, fmt.Errorf("%w: its two heads contradict each other", ErrCorrupt)
-	case second.commit > first.commit:
-		return second, nil
-	}
-	return first, nil
+	return head{}, fmt.Errorf("%w: one of its two heads cannot be read, and may have been the newer one: without it the last commit is missing, to before which `steward store revert` goes back", ErrCorrupt)
 }
 
-// headAlone looks for the second head where the first, which tells the size of a
-// page, is damaged.
-func headAlone(f io.ReaderAt, size int64, damaged []byte) (head, error) {
-	for at := int64(minPage); at <= maxPage && at+headAt+headLen <= size; at *= 2 {
-		b := make([]byte, headLen)
-		if _, err := f.ReadAt(b, at+headAt); err != nil {
-			return head{}, unread(err)
-		}
-		if h, good := decodeHead(b); good && h.size == at {
-			return h, h.newerThan(damaged)
-		}
-	}
-	return head{}, fmt.Errorf("%w: neither of its two heads can be read", ErrCorrupt)
-}
-
-// newerThan is nil if a damaged head was surely the older one: with a single bit
+// surelyNewer reports whether a damaged head was the older one: with a single bit
 // turned it is whole again, and says so.
-func (h head) newerThan(damaged []byte) error {
+func (h head) surelyNewer(damaged []byte) bool {
 	for bit := range len(damaged) * 8 {
 		damaged[bit/8] ^= 1 << (bit % 8)
 		was, whole := decodeHead(damaged)
 		damaged[bit/8] ^= 1 << (bit % 8)
 		if whole && was.commit < h.commit {
-			return nil
+			return true
 		}
 	}
-	return fmt.Errorf("%w: one of its two heads cannot be read, and may have been the newer one: the other one may lack the last commit", ErrCorrupt)
+	return false
 }
 
 // unread is what a failed read of the file means.

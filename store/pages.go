@@ -17,12 +17,8 @@ type pages struct {
 	buffer []byte
 }
 
-func newPages(f io.ReaderAt, size int64) (*pages, error) {
-	h, err := newestHead(f, size)
-	switch {
-	case err != nil:
-		return nil, err
-	case h.pages > uint64(size/h.size):
+func newPages(f io.ReaderAt, size int64, h head) (*pages, error) {
+	if h.pages > uint64(size/h.size) {
 		return nil, fmt.Errorf("%w: it has %d bytes where its head speaks of %d pages of %d", ErrCorrupt, size, h.pages, h.size)
 	}
 	return &pages{file: f, head: h, owned: make([]uint64, h.pages/64+1), buffer: make([]byte, h.size)}, nil

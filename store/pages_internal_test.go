@@ -91,8 +91,8 @@ func TestDamagedPages(t *testing.T) {
 			copy(l.page(l.head.root)[len(before):], "plaim")
 		}, `no bucket "plain"`},
 		"both heads":      {func(t *testing.T, l layout) { l.newest()[20]++; l.older()[20]++ }, "neither of its two heads"},
-		"the newest head": {func(t *testing.T, l layout) { l.newest()[20]++ }, "may lack the last commit"},
-		"the older head, beyond what can be told": {func(t *testing.T, l layout) { clear(l.older()) }, "may lack the last commit"},
+		"the newest head": {func(t *testing.T, l layout) { l.newest()[20]++ }, "the last commit is missing"},
+		"the older head, beyond what can be told": {func(t *testing.T, l layout) { clear(l.older()) }, "the last commit is missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := bytes.Clone(closed)

@@ -28,7 +28,16 @@ type walk struct {
 // verify tells what is wrong with a journal, of any size. An error is ErrNewer, or
 // it says why there is nothing to be looked at.
 func verify(f io.ReaderAt, size int64) (problems []string, err error) {
-	p, err := newPages(f, size)
+	h, err := newestHead(f, size)
+	if err != nil {
+		return nil, err
+	}
+	return verifyFrom(f, size, h)
+}
+
+// verifyFrom is verify of what head h leads to.
+func verifyFrom(f io.ReaderAt, size int64, h head) (problems []string, err error) {
+	p, err := newPages(f, size, h)
 	if err != nil {
 		return nil, err
 	}

@@ -42,8 +42,9 @@ func printers() []struct {
 		{"store stats", []string{"store", "stats"}, false},
 		{"store check", []string{"store", "check"}, true},
 		{"store compact", []string{"store", "compact"}, false},
-		{"store init", nil, false}, // where there is no journal: TestStoreCommands
-		{"cancel", nil, false},     // has a test of its own: each call needs a message to cancel
+		{"store init", nil, false},   // where there is no journal: TestStoreCommands
+		{"store revert", nil, false}, // of a damaged one, there too
+		{"cancel", nil, false},       // has a test of its own: each call needs a message to cancel
 	}
 }
 

@@ -171,7 +171,7 @@ func TestStoreCommands(t *testing.T) {
 	f := newFleet(t)
 	f.want(0, "exec", "ship1", "--", "true")
 	f.want(75, "exec", "nowhere", "--timeout", "50ms", "--", "true")
-	for _, verb := range []string{"stats", "check", "compact", "init"} {
+	for _, verb := range []string{"stats", "check", "compact", "init", "revert"} {
 		if r := f.do("store", verb); r.code != 1 || !strings.Contains(r.stderr, "is running: stop it first") || r.stdout != "" {
 			t.Errorf("%s of a running node: %+v", verb, r)
 		}
@@ -199,10 +199,20 @@ func TestStoreCommands(t *testing.T) {
 	if sizes.Bytes != sizes.After || sizes.FreeBytes > sizes.Bytes/2 {
 		t.Errorf("compact says %d bytes, and then stats %d, of which %d are free", sizes.After, sizes.Bytes, sizes.FreeBytes)
 	}
+	if r := f.do("store", "revert"); r.code != 1 || !strings.Contains(r.stderr, "nothing to go back from") {
+		t.Errorf("revert of a journal that is whole: %+v", r)
+	}
 	if r := f.do("store", "check", "--data", f.dir); r.code != exitNotFound {
 		t.Errorf("check where no journal is: %+v", r)
 	}
 	journal := filepath.Join(f.data("central"), "journal.db")
+	loseHead(t, journal)
+	if out := f.want(0, "store", "revert", "-o", "jsonl"); !strings.Contains(out, journal) {
+		t.Errorf("revert: %s", out)
+	}
+	if out := f.want(0, "store", "check"); out != "ok\n" {
+		t.Errorf("check of a reverted journal: %s", out)
+	}
 	if err := os.Truncate(journal, 5000); err != nil {
 		t.Fatal(err)
 	}
@@ -227,6 +237,21 @@ func TestStoreCommands(t *testing.T) {
 	}
 	if out := f.want(0, "store", "check"); out != "ok\n" {
 		t.Errorf("check of a new journal: %s", out)
+	}
+}
+
+// loseHead overwrites the first of the two heads of a journal.
+func loseHead(t *testing.T, journal string) {
+	t.Helper()
+	f, err := os.OpenFile(journal, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt(make([]byte, 512), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 

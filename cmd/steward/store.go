@@ -15,7 +15,7 @@ import (
 
 func (e *env) storeCmd() *cobra.Command {
 	c := &cobra.Command{Use: "store", Short: "Look after the journal of a stopped node", Example: "  steward store check --data ./data/central"}
-	for _, sub := range []*cobra.Command{e.storeStats(), e.storeCheck(), e.storeCompact(), e.storeInit()} {
+	for _, sub := range []*cobra.Command{e.storeStats(), e.storeCheck(), e.storeCompact(), e.storeInit(), e.storeRevert()} {
 		sub.Args, sub.Example = noArgs, fmt.Sprintf("  steward store %s --data ./data/central", sub.Use)
 		c.AddCommand(e.outputFlag(sub))
 	}
@@ -131,6 +131,25 @@ had accepted, and nobody has acknowledged, is lost with it. A backup is better.`
 				return err
 			}
 			return printOne(e, map[string]string{"path": path}, func() [][]string { return [][]string{{"an empty journal in " + path}} })
+		},
+	}
+}
+
+func (e *env) storeRevert() *cobra.Command {
+	return &cobra.Command{
+		Use: "revert", Short: "Go back to before the last commit, if that can be read no more",
+		Long: `revert is for a journal that refuses to start because one of its two heads cannot be read, and may have been the
+newer one. It makes the other one count: what the last commit had accepted is lost, and nothing else is. To the other
+nodes the journal is then a restored backup: it takes a new identity, and what waits to be run ends as unknown.`,
+		RunE: func(*cobra.Command, []string) error {
+			path, err := e.journal()
+			if err != nil {
+				return err
+			}
+			if err := store.Revert(path); err != nil {
+				return e.stopped(err)
+			}
+			return printOne(e, map[string]string{"path": path}, func() [][]string { return [][]string{{path + " is as it was before its last commit"}} })
 		},
 	}
 }
