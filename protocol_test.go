@@ -539,6 +539,33 @@ func TestSenderRestoredAfterItsAcksWereForgotten(t *testing.T) {
 	})
 }
 
+// A sender that was set back to before it took a message out sends it again, among
+// others that its receiver knows: their acks say nothing of it.
+func TestSenderRestoredWithAMessageThatWasNeverSent(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+		central := c.Start("central")
+		var ids []string
+		for i := range 3 {
+			m := stewardtest.Command("ship1", strconv.Itoa(i))
+			m.Kind = subject.EventACK
+			ids = append(ids, central.Submit(m))
+		}
+		synctest.Wait()
+		old := c.Journal("central")
+		if _, err := central.Cancel(t.Context(), ids[1]); err != nil {
+			t.Fatal(err)
+		}
+		c.Start("ship1")
+		want(t, central, ack.Delivered, ids[0], ids[2])
+		central.Stop()
+		c.SetJournal("central", old)
+		central = c.Start("central")
+		want(t, central, ack.Delivered, ids[0], ids[2])
+		want(t, central, ack.Unknown, ids[1])
+		wantRuns(t, c, "0", "2")
+	})
+}
+
 // A sender that was restored to before it cancelled a message hears that it did.
 func TestSenderRestoredToBeforeItCancelled(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {

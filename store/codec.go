@@ -287,47 +287,6 @@ func decodeRoad(key, v []byte) (r road, err error) {
 	return r, nil
 }
 
-// run is a row of neighbours in a lane that got the same ack.
-type run struct {
-	from, to message.Place
-	ack      ack.Ack
-}
-
-// lane is what a receiver keeps of a sender's subject: the highest place that it
-// decided on, and the acks that the sender may not hold yet.
-type lane struct {
-	mark message.Place
-	runs []run
-}
-
-func (l lane) encode(key []byte) []byte {
-	b := appendPlace(nil, l.mark)
-	b = binary.AppendUvarint(b, uint64(len(l.runs)))
-	for _, r := range l.runs {
-		b = appendPlace(appendPlace(b, r.from), r.to)
-		for _, s := range []string{string(r.ack.Verdict), r.ack.Reason} {
-			b = append(binary.AppendUvarint(b, uint64(len(s))), s...)
-		}
-	}
-	return seal(key, b)
-}
-
-func decodeLane(key, v []byte) (l lane, err error) {
-	p, err := unseal(bucketLanes, key, v)
-	if err != nil {
-		return l, err
-	}
-	r := reader{b: p}
-	l.mark = r.place()
-	for n := r.uvarint(); n > 0 && !r.short; n-- {
-		l.runs = append(l.runs, run{r.place(), r.place(), ack.Ack{Verdict: ack.Verdict(r.string()), Reason: r.string()}})
-	}
-	if r.short {
-		return l, fmt.Errorf("%w: lane %q is too short", ErrCorrupt, key)
-	}
-	return l, nil
-}
-
 // pending is what an inbox keeps of a message beside its place.
 type pending struct {
 	id       uuid.UUID

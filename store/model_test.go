@@ -337,7 +337,9 @@ func (m *model) decide(l *inLane, b store.Batch, item store.Item, limit int) (v 
 			m.finish(x, *item.Done)
 		}
 	}
-	l.mark, l.acks[item.Place] = item.Place, v
+	if l.mark = item.Place; b.Subject.Kind.Acked() {
+		l.acks[item.Place] = v
+	}
 	return v
 }
 

@@ -13,6 +13,10 @@ import (
 	"github.com/steward-bus/steward/subject"
 )
 
+// maxRuns bounds what is remembered of a lane: it is many batches, of which a sender
+// that can write to its disk leaves one or two unclaimed.
+const maxRuns = 1 << 14
+
 // Refusal is why a receiver did not look into a batch at all.
 type Refusal string
 
@@ -239,14 +243,18 @@ func (db *DB) inboxSize(taken map[string]int) int {
 }
 
 // remember advances the mark, and keeps the ack until the sender says that it
-// holds it. Neighbours with the same ack share a run.
+// holds it. Neighbours with the same ack share a run; what lies between runs was
+// not decided on. A sender that claims nothing makes the oldest be forgotten.
 func (r *receiver) remember(p message.Place, a ack.Ack) {
 	r.lane.mark = p
-	if n := len(r.lane.runs); n > 0 && r.lane.runs[n-1].ack == a {
+	n := len(r.lane.runs)
+	switch {
+	case !r.b.Subject.Kind.Acked(): // nobody will ask
+	case n > 0 && r.lane.runs[n-1].takes(p, a):
 		r.lane.runs[n-1].to = p
-		return
+	default:
+		r.lane.runs = append(r.lane.runs[max(0, n+1-maxRuns):], run{p, p, a})
 	}
-	r.lane.runs = append(r.lane.runs, run{p, p, a})
 }
 
 // repeat answers what was decided before, with the word that was given then, or

@@ -156,6 +156,7 @@ var mutants = []struct {
 	{model.MarkWithInbox, "a message ran twice and did not ask for it", model.Model{Messages: 1, Faults: model.Faults{Crash: receiver}}},
 	{model.AdoptSettled, "a message ran twice and did not ask for it", model.Model{Messages: 2, Late: 2, Faults: model.Faults{Rewind: receiver, Busy: 1}}},
 	{model.StoredAcks, "the sender holds an ack that the receiver never gave", model.Model{Messages: 1, Faults: model.Faults{Reject: 1}}},
+	{model.ExactAcks, "delivered, and the receiver never accepted it", model.Model{Kind: model.EventACK, Messages: 3, Faults: model.Faults{Rewind: sender, Cancel: 1}}},
 	{model.HistoryAnswers, "unknown, and it need not be", model.Model{Kind: model.EventACK, Messages: 2, Faults: model.Faults{Rewind: sender}}},
 	{model.BusyEndsBatch, "unknown, and it need not be", model.Model{Messages: 2, Faults: model.Faults{Busy: 1}}},
 	{model.StartedFirst, "a message ran twice and did not ask for it", model.Model{Messages: 1, Faults: model.Faults{Crash: receiver}}},

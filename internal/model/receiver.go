@@ -126,7 +126,7 @@ func (m *Model) repeat(w *world, n node, it item) verdict {
 	e := &w.nodes[n]
 	v, i := vStale, it.message
 	for _, r := range e.lane.runs {
-		if r.at == it.at {
+		if r.at == it.at || !m.has(ExactAcks) && e.lane.between(it.at, r.ack) {
 			v = r.ack
 		}
 	}
@@ -148,6 +148,16 @@ func (m *Model) repeat(w *world, n node, it item) verdict {
 	}
 	e.inbox[i], e.history[i] = pending{}, cancelled
 	return vVoided
+}
+
+// between reports whether neighbours of a place below and above got ack v.
+func (l *lane) between(at place, v verdict) bool {
+	below, above := false, false
+	for _, r := range l.runs {
+		below = below || r.at != 0 && r.at < at && r.ack == v
+		above = above || r.at > at && r.ack == v
+	}
+	return below && above
 }
 
 // settle is receiver.settle: the result of a command ends it.

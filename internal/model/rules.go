@@ -37,6 +37,7 @@ const (
 	MarkWithInbox                           // store.Receive: mark and inbox in one transaction
 	AdoptSettled                            // receiver.receive: a mark below settled is lost history, and adopted
 	StoredAcks                              // receiver.repeat: a repeat gets the word that was given
+	ExactAcks                               // receiver.remember: and what was not decided on has none
 	HistoryAnswers                          // receiver.repeat: where it was forgotten, what the journal says of the message
 	BusyEndsBatch                           // receiver.receive: nothing is accepted after a busy one
 	StartedFirst                            // Worker.single: started is committed before the run
@@ -54,7 +55,7 @@ var ruleNames = [...]string{
 	"NewRoadShut", "NobodyShuts", "StopShuts", "ShutAsks", "MetOpens", "ShutByJournal",
 	"GiveUpUnknown", "VoidTravels", "VoidIsNotSent", "VoidOutlivesAck", "MetEndsSent", "MetRerunGoesOn", "RerunMayHaveRun",
 	"AcksBeforeMet", "StaleIsUnknown", "AskOverdue", "AskMeets", "OnlyUnknownRefined", "ForStore", "Fence",
-	"MarkWithInbox", "AdoptSettled", "StoredAcks", "HistoryAnswers", "BusyEndsBatch", "StartedFirst",
+	"MarkWithInbox", "AdoptSettled", "StoredAcks", "ExactAcks", "HistoryAnswers", "BusyEndsBatch", "StartedFirst",
 	"ExpiredNotStarted", "FinishWithResult", "ResultAgain", "AskTellsCancelled", "CopyNoticed", "CopyDoesNotRun",
 	"RunTakenUp",
 }
