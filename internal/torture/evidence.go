@@ -34,7 +34,7 @@ type evidence struct {
 	received map[string]map[string]store.Record   // by node and id
 	effects  map[string][]effectLine              // by node, in the order in which they began
 	lines    map[string]map[subject.Kind][]string // by node: what TextLogging wrote
-	failures []errorkernel.Failure                // central's error kernel
+	failures []errorkernel.Failure                // central's error kernel, after it was started anew: until then it may fold more into one
 	finals   map[string]store.Record              // outcomes as they were first seen
 	rejected int                                  // texts in rejected/
 	before   *evidence                            // as it was before all that went by was sent again
@@ -147,9 +147,8 @@ func (r *round) collect(ctx context.Context) (ev evidence, err error) {
 			return ev, err
 		}
 		list, err := c.Messages(ctx, store.Filter{FromNode: central, Limit: api.MaxLimit})
-		if err == nil && name == central {
+		if name == central {
 			ev.sent = list
-			ev.failures, err = c.Failures(ctx, api.FailureFilter{Limit: api.MaxLimit})
 		}
 		c.Close()
 		if err != nil {
@@ -247,6 +246,9 @@ func (r *round) shutdown(ctx context.Context, ev *evidence) error {
 		return err
 	}
 	ev.again, err = c.Messages(ctx, store.Filter{FromNode: central, Limit: api.MaxLimit})
+	if err == nil {
+		ev.failures, err = c.Failures(answers, api.FailureFilter{Limit: api.MaxLimit})
+	}
 	c.Close()
 	if err != nil {
 		return fmt.Errorf("%w: history of central after a restart: %w", errDead, err)

@@ -135,7 +135,7 @@ func (j *judgement) onlyOnce() {
 	}
 	for id, n := range j.started {
 		m := j.byID[id]
-		limit := 1
+		limit := 1 + j.forgotten(m)
 		if r := j.orders[m.Labels["key"]]; r != nil && r.Rerun {
 			limit = maxRuns
 		}
@@ -156,6 +156,20 @@ func (j *judgement) onlyOnce() {
 			}
 		}
 	}
+}
+
+// forgotten is how often the receiver of m lost a journal that may have known m.
+// Kinds without ack are for no journal, so that each of its journals may run it once.
+func (j *judgement) forgotten(m store.Record) (times int) {
+	if m.Kind.Acked() {
+		return 0
+	}
+	for _, e := range j.events {
+		if e.Node == m.ToNode && strings.HasPrefix(e.What, faultJournal+" ") && e.At.After(m.AcceptedAt) {
+			times++
+		}
+	}
+	return times
 }
 
 func (j *judgement) order() {
@@ -292,7 +306,8 @@ func (j *judgement) undelayed() {
 
 // immune: what had its outcome before copies of everything were sent is neither
 // received nor run by them. Kinds without an ack may have been lost on the road:
-// then a copy is the first that comes.
+// then a copy is the first that comes; so it is where a journal was lost that knew
+// what it is a copy of.
 func (j *judgement) immune() {
 	ran := map[string]int{}
 	for _, list := range j.before.effects {
@@ -301,7 +316,7 @@ func (j *judgement) immune() {
 		}
 	}
 	for id, n := range j.started {
-		if m := j.byID[id]; n > ran[id] && (ran[id] > 0 || m.Kind.Acked()) {
+		if m := j.byID[id]; n > ran[id] && (m.Kind.Acked() || ran[id] > j.forgotten(m)) {
 			j.breach(m.Labels["key"], id, "ran %d times, and %d times after late copies of requests", ran[id], n)
 		}
 	}
