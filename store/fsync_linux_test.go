@@ -26,7 +26,7 @@ import (
 // that makes them count. The kernel is asked to let a process fail at any one of
 // these steps, with any error, while the file takes what else is written to it.
 // That cannot be undone in a process, so it is done in a child.
-const faultChild = "STEWARD_TEST_FAULT" // "commit step errno path"
+const faultChild = "STEWARD_TEST_FAULT" // "commit step errno path", or "kill path"
 
 // The steps of a commit.
 const (
@@ -52,6 +52,9 @@ func TestMain(m *testing.M) {
 // counts them, the way a file of submissions is read: what was refused for want
 // of room is tried once more. It prints what became of each.
 func failingProcess(job string) error {
+	if path, ok := strings.CutPrefix(job, "kill "); ok {
+		return busyProcess(path)
+	}
 	var commit, step, errno int
 	var path string
 	if _, err := fmt.Sscan(job, &commit, &step, &errno, &path); err != nil {

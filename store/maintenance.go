@@ -57,32 +57,6 @@ func Stats(path string) (s Summary, err error) {
 	})
 }
 
-// Check reads the whole journal of a stopped node: its pages, every checksum,
-// and whether what is queued exists. Each problem is a line for the operator.
-func Check(path string) (problems []string, err error) {
-	f, err := locked(path, true)
-	if err != nil {
-		return nil, fmt.Errorf("journal check: %w", err)
-	}
-	problems, err = verifyFile(f)
-	if err != nil || len(problems) > 0 {
-		if _ = f.Close(); errors.Is(err, ErrCorrupt) {
-			return []string{plain(err)}, nil
-		}
-		return problems, err
-	}
-	b, err := openSound(f, true)
-	if err != nil {
-		return nil, fmt.Errorf("journal check: %w", err)
-	}
-	defer func() { err = errors.Join(err, b.Close()) }()
-	err = b.View(func(tx *bolt.Tx) error {
-		problems = checkQueues(tx)
-		return nil
-	})
-	return problems, err
-}
-
 func sizeOf(path string) (int64, error) {
 	fi, err := os.Stat(path)
 	if err != nil {

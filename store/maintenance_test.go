@@ -196,8 +196,11 @@ func TestCompactedCopyIsACopy(t *testing.T) {
 }
 
 // sealed is a record of one byte under key, with its checksum.
-func sealed(key string, b byte) []byte {
+func sealed(key string, b byte) []byte { return resealed([]byte(key), []byte{0, 0, 0, 0, b}) }
+
+// resealed gives a record its checksum.
+func resealed(key, record []byte) []byte {
 	table := crc32.MakeTable(crc32.Castagnoli)
-	sum := crc32.Update(crc32.Checksum([]byte(key), table), table, []byte{b})
-	return append(binary.LittleEndian.AppendUint32(nil, sum), b)
+	binary.LittleEndian.PutUint32(record, crc32.Update(crc32.Checksum(key, table), table, record[4:]))
+	return record
 }

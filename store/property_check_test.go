@@ -20,6 +20,9 @@ func (j *journal) Check(t *rapid.T) {
 	if got, want := j.db.Counts(), j.model.counts(); got != want {
 		t.Fatalf("counts %+v, want %+v", got, want)
 	}
+	if drift := j.db.Drift(); drift != "" {
+		t.Fatal(drift)
+	}
 	note, err := j.db.Note("note")
 	if err != nil || string(note) != j.model.note {
 		t.Fatalf("note %q, want %q, %v", note, j.model.note, err)

@@ -1,7 +1,6 @@
 package store_test
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -33,7 +32,13 @@ func TestJournalIsItsModel(t *testing.T) {
 			j := &journal{path: path, senders: map[string]*sender{}}
 			j.open(t)
 			t.Cleanup(func() {
-				if err := errors.Join(j.db.Close(), os.Remove(path)); err != nil {
+				if err := j.db.Close(); err != nil {
+					t.Error(err)
+				}
+				if problems, err := store.Check(path); err != nil || len(problems) > 0 {
+					t.Errorf("check: %q, %v", problems, err)
+				}
+				if err := os.Remove(path); err != nil {
 					t.Error(err)
 				}
 			})

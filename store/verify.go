@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
-	"strings"
 	"syscall"
 	"time"
 
@@ -150,25 +149,4 @@ func verifyEnds(tx *bolt.Tx) error {
 		}
 	}
 	return nil
-}
-
-// checkQueues does so with each entry, and lists what is wrong.
-func checkQueues(tx *bolt.Tx) (problems []string) {
-	for _, name := range [][]byte{bucketOutbox, bucketInbox} {
-		queues := tx.Bucket(name)
-		_ = queues.ForEachBucket(func(queue []byte) error { // ends without an error, like the one within
-			return queues.Bucket(queue).ForEach(func(k, v []byte) error {
-				if err := queued(tx, name, queue, k, v); err != nil {
-					problems = append(problems, plain(err))
-				}
-				return nil
-			})
-		})
-	}
-	return problems
-}
-
-// plain is a problem in a list of such.
-func plain(err error) string {
-	return strings.TrimPrefix(err.Error(), ErrCorrupt.Error()+": ")
 }
