@@ -266,7 +266,9 @@ func (m *model) counts() (c store.Counts) {
 		n := len(r.awaiting())
 		c.Awaiting += n
 		for _, l := range r.queue {
-			if !l.void {
+			if l.void {
+				c.Voids++
+			} else {
 				c.Waiting++
 			}
 		}
