@@ -18,6 +18,7 @@ import (
 	"github.com/steward-bus/steward"
 	"github.com/steward-bus/steward/ack"
 	"github.com/steward-bus/steward/errorkernel"
+	"github.com/steward-bus/steward/internal/api"
 	"github.com/steward-bus/steward/internal/stewardtest"
 	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/process"
@@ -332,6 +333,35 @@ func TestReceiverJournalRestored(t *testing.T) {
 		wantOnce(t, c, "0", "2", "3")
 		wantFailure(t, central, errorkernel.Identity, "lost the history")
 	})
+}
+
+// That history was lost is said until it was heard, and told once.
+func TestLossOfHistoryIsHeardOf(t *testing.T) {
+	for _, lost := range []int{0, 1, 2, 5} {
+		inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+			central, ship := c.Start("central"), c.Start("ship1")
+			want(t, central, ack.Done, commands(central, 2)...)
+			synctest.Wait()
+			old := c.Journal("ship1")
+			want(t, central, ack.Done, central.Submit(stewardtest.Command("ship1", "x")), central.Submit(stewardtest.Command("ship1", "y")))
+			time.Sleep(time.Second) // the acks are durable, and claimed as settled
+			ship.Stop()
+			c.SetJournal("ship1", old)
+			c.Link("ship1").SetFault(loseFirstAnswers(lost))
+			c.Start("ship1")
+			for range 3 {
+				want(t, central, ack.Done, central.Submit(stewardtest.Command("ship1", "then")))
+			}
+			told := 0
+			wantFailure(t, central, errorkernel.Identity, "lost the history")
+			for _, f := range failures(t, central, api.FailureFilter{Class: errorkernel.Identity, Limit: 100}) {
+				told += f.Count
+			}
+			if told != 1 {
+				t.Errorf("with %d answers lost it was told %d times", lost, told)
+			}
+		})
+	}
 }
 
 // What waited in a backup may have run since, and does not run, also if the backup

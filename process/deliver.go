@@ -35,7 +35,11 @@ func (p *Publisher) send(ctx context.Context, out store.Outgoing) error {
 	}
 	failpoint.Hit(failpoint.Sending)
 	began := time.Now()
-	reply, err := p.request(ctx, out.Entries, headerOf(p.Node, p.Store, road, out.ContentType), payload)
+	h := headerOf(p.Node, p.Store, road, out.ContentType)
+	if p.loss != uuid.Nil {
+		h[headHeard] = []string{p.loss.String()}
+	}
+	reply, err := p.request(ctx, out.Entries, h, payload)
 	p.unsent(out, err)
 	if err != nil {
 		return err
@@ -154,14 +158,14 @@ func (p *Publisher) take(entries []store.Entry, a answer, probe bool) error {
 		}
 		p.failures = 1
 		return errAttempt
-	case a.Refused == store.RefusedStore || probe:
+	case a.Refused == store.RefusedStore:
+		return p.meet(a.Store)
+	}
+	p.hearOf(a.Loss)
+	if probe {
 		return p.meet(a.Store)
 	}
 	p.refused = 0
-	if a.Lost {
-		p.trouble(true, uuid.Nil, "%s had lost the history of %s: its journal was restored from an old copy", p.Subject.Node, p.Subject)
-		p.lastAsk = time.Time{}
-	}
 	acks := a.acks(len(entries))
 	if n := len(acks); n > 0 && acks[n-1].Verdict == ack.Busy {
 		p.mu.Lock()
@@ -177,6 +181,16 @@ func (p *Publisher) take(entries []store.Entry, a answer, probe bool) error {
 		return errAttempt
 	}
 	return p.keep(entries[:len(acks)], acks)
+}
+
+// hearOf tells of a loss of history, once: the receiver says it until the next
+// request says that it was heard.
+func (p *Publisher) hearOf(loss uuid.UUID) {
+	if loss != uuid.Nil && loss != p.loss {
+		p.trouble(true, uuid.Nil, "%s had lost the history of %s: its journal was restored from an old copy", p.Subject.Node, p.Subject)
+		p.lastAsk = time.Time{}
+	}
+	p.loss = loss
 }
 
 // meet keeps who answers. A store that is not the one that was met before ends

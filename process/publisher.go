@@ -62,7 +62,8 @@ type Publisher struct {
 	failures int           // requests without an answer, in a row
 	lastAsk  time.Time
 	askPause time.Duration
-	refused  int // by another store than expected, in a row
+	refused  int       // by another store than expected, in a row
+	loss     uuid.UUID // of the receiver's history, which it told of
 
 	mu       sync.Mutex
 	attempts map[message.Place]int // tries since the last answer

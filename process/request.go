@@ -28,6 +28,7 @@ const (
 	headEpoch   = "Steward-Epoch"   // of the sender's present opening
 	headFor     = "Steward-For"     // the receiver store that the batch is for
 	headSettled = "Steward-Settled" // the sender holds all acks up to this place
+	headHeard   = "Steward-Heard"   // the loss of history that the receiver told of
 	headAsk     = "Steward-Ask"     // the payload is a list of ids to tell about
 )
 
@@ -89,6 +90,11 @@ func batchOf(r Request) (b store.Batch, err error) {
 			return b, fmt.Errorf("%s: %w", headFor, err)
 		}
 	}
+	if f := r.get(headHeard); f != "" {
+		if b.Heard, err = uuid.Parse(f); err != nil {
+			return b, fmt.Errorf("%s: %w", headHeard, err)
+		}
+	}
 	if b.Settled, err = parsePlace(r.get(headSettled)); err != nil {
 		return b, fmt.Errorf("%s: %w", headSettled, err)
 	}
@@ -112,8 +118,8 @@ type answer struct {
 	Store   uuid.UUID     `json:"store"`
 	Refused store.Refusal `json:"refused,omitempty"`
 	Fence   uuid.UUID     `json:"fence,omitzero"`
-	Alone   time.Duration `json:"aloneNs,omitempty"` // with Refused: for so long nobody else listened for this name
-	Lost    bool          `json:"lostHistory,omitempty"`
+	Alone   time.Duration `json:"aloneNs,omitempty"`    // with Refused: for so long nobody else listened for this name
+	Loss    uuid.UUID     `json:"lostHistory,omitzero"` // said until a request says that it was heard
 	Acks    []ackRun      `json:"acks,omitempty"`
 	Traces  []store.Trace `json:"traces,omitempty"`
 	Error   string        `json:"error,omitempty"` // the request could not be read
@@ -164,5 +170,5 @@ func (a answer) untouched(sent time.Time) bool {
 }
 
 func answerOf(r store.Reply) answer {
-	return answer{Store: r.Store, Refused: r.Refused, Fence: r.Fence, Lost: r.Lost, Acks: runsOf(r.Acks)}
+	return answer{Store: r.Store, Refused: r.Refused, Fence: r.Fence, Loss: r.Loss, Acks: runsOf(r.Acks)}
 }

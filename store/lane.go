@@ -25,6 +25,7 @@ func (r run) takes(p message.Place, a ack.Ack) bool {
 // decided on, and the acks that the sender may not hold yet.
 type lane struct {
 	mark message.Place
+	loss uuid.UUID // of history, of which the sender may not have heard; Nil: there is none
 	runs []run
 }
 
@@ -39,7 +40,7 @@ const (
 )
 
 func (l lane) encode(key []byte) []byte {
-	b := appendPlace([]byte{laneVersion}, l.mark)
+	b := append(appendPlace([]byte{laneVersion}, l.mark), l.loss[:]...)
 	b = binary.AppendUvarint(b, uint64(len(l.runs)))
 	var last run
 	for _, r := range l.runs {
@@ -86,7 +87,7 @@ func decodeLane(key, v []byte) (l lane, err error) {
 }
 
 func (r *reader) lane() (l lane) {
-	l.mark = r.place()
+	l.mark, l.loss = r.place(), uuid.UUID(r.take(16))
 	n := r.uvarint()
 	l.runs = make([]run, 0, min(n, uint64(len(r.b)/3)))
 	var x run

@@ -63,6 +63,7 @@ type outRoad struct {
 type inLane struct {
 	queue []*letter
 	mark  message.Place
+	loss  uuid.UUID
 	acks  map[message.Place]ack.Verdict
 	told  map[message.Place]ack.Verdict // acks that the sender holds: they may be forgotten
 }
@@ -293,11 +294,15 @@ func (m *model) receive(b store.Batch, got store.Reply, limit int) (want store.R
 	}
 	m.fences[b.From] = b.Epoch
 	l := m.lane(store.Lane{From: b.From, Subject: b.Subject})
-	if want.Lost = !atMost(b.Settled, l.mark); want.Lost {
-		l.mark = b.Settled
+	if b.Heard == l.loss {
+		l.loss = uuid.Nil
+	}
+	if !atMost(b.Settled, l.mark) {
+		l.mark, l.loss = b.Settled, got.Loss // any that is new
 		clear(l.acks)
 		clear(l.told)
 	}
+	want.Loss = l.loss
 	for p, v := range l.acks {
 		if atMost(p, b.Settled) {
 			l.told[p] = v
@@ -375,11 +380,15 @@ func (m *model) settle(b store.Batch, item store.Item) ack.Verdict {
 	case l.state == store.Ended && l.outcome != ack.Unknown, !l.m.Kind.Command():
 		l.result = true // an event's reply, or a result that came twice
 	default:
+		outcome := item.Message.Result.Outcome
+		if outcome == ack.Expired && l.wanted == ack.Unknown {
+			outcome = ack.Unknown
+		}
 		l.result = true
 		if l.queued {
-			l.end(item.Message.Result.Outcome)
+			l.end(outcome)
 		}
-		l.state, l.outcome = store.Ended, item.Message.Result.Outcome
+		l.state, l.outcome = store.Ended, outcome
 	}
 	return ack.Accepted
 }

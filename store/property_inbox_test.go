@@ -41,7 +41,7 @@ func (j *journal) Result(t *rapid.T) {
 	j.receive(t, []store.Batch{j.batch(t, results, func(store.Lane) *message.Message {
 		return &message.Message{
 			CausationID: rapid.SampledFrom(causes).Draw(t, "cause"),
-			Result:      &message.Result{Outcome: rapid.SampledFrom([]ack.Outcome{ack.Done, ack.Failed}).Draw(t, "outcome")},
+			Result:      &message.Result{Outcome: rapid.SampledFrom([]ack.Outcome{ack.Done, ack.Failed, ack.Expired}).Draw(t, "outcome")},
 		}
 	})})
 }
@@ -65,6 +65,9 @@ func (j *journal) batch(t *rapid.T, l store.Lane, fresh func(store.Lane) *messag
 	case 2: // it was restarted
 		s.old, s.epoch, s.seq = s.epoch, uuid.Must(uuid.NewV7()), 0
 		b.Epoch = s.epoch
+	}
+	if loss := j.model.lane(l).loss; rapid.Bool().Draw(t, "the loss was heard of") {
+		b.Heard = loss
 	}
 	old, mark := s.sent[l], j.model.lane(l).mark
 	undecided := 0

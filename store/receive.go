@@ -41,6 +41,7 @@ type Batch struct {
 	For     uuid.UUID     // receiver store that it is for
 	Epoch   uuid.UUID     // of the sender's present opening
 	Settled message.Place // the sender holds all acks up to here
+	Heard   uuid.UUID     // the Loss that the sender has heard of
 	Items   []Item
 }
 
@@ -49,7 +50,7 @@ type Reply struct {
 	Store   uuid.UUID // who answers
 	Refused Refusal
 	Fence   uuid.UUID // with RefusedFenced: the epoch that was met
-	Lost    bool      // the mark was below Settled: this journal lost history, and has adopted it
+	Loss    uuid.UUID // a mark was below Settled: this journal lost history, and has adopted it; said until a batch says that it was heard
 	Acks    []ack.Ack
 }
 
@@ -152,10 +153,14 @@ func (r *receiver) receive() (reply Reply, err error) {
 			return reply, err
 		}
 	}
-	if r.lane.mark.Compare(r.b.Settled) < 0 && r.b.Subject.Kind.Acked() {
-		reply.Lost = !r.lane.mark.IsZero() || !r.b.Settled.IsZero()
-		r.lane = lane{mark: r.b.Settled}
+	switch {
+	case unacked:
+	case r.lane.mark.Compare(r.b.Settled) < 0:
+		r.lane = lane{mark: r.b.Settled, loss: uuid.New()}
+	case r.lane.loss == r.b.Heard:
+		r.lane.loss = uuid.Nil
 	}
+	reply.Loss = r.lane.loss
 	for len(r.lane.runs) > 0 && r.lane.runs[0].to.Compare(r.b.Settled) <= 0 {
 		r.lane.runs = r.lane.runs[1:]
 	}

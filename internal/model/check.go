@@ -21,6 +21,7 @@ const (
 	forgotten
 	unreadable
 	hesitant
+	unheard
 )
 
 func (v violation) String() string {
@@ -42,6 +43,7 @@ func (v violation) String() string {
 		"a message was given up, and its receiver is never told",
 		"a batch that its receiver does not read: it claims acks for what it carries",
 		"given up, and that it was never sent could be known",
+		"a journal lost history, and its sender goes on without a word",
 	}[v]
 }
 
@@ -98,6 +100,7 @@ func (w *world) forgets(n node, to journal, noticed bool) {
 		}
 	}
 	t.open = t.open || n == central
+	t.unheard[n] = false
 	if n == ship1 {
 		t.last = 0
 		w.gone(t.left)

@@ -197,6 +197,7 @@ type status struct {
 
 type lane struct {
 	mark place
+	loss int8      // of history, of which the sender may not have heard
 	runs [most]run // acks that the sender may not hold yet
 }
 
@@ -223,6 +224,7 @@ type life struct {
 	lives      int8        // journal of the receiver when it was sent, if no hello of it was heard
 	after      place       // answered; the commit may be on its way
 	patient    [most]place // accepted; the commit is on its way
+	loss       int8        // that the other node told of
 	waits      request     // for an answer
 	running    int8        // message + 1
 	limbo      set         // without FinishWithResult: out of the inbox, its result not queued
@@ -251,6 +253,7 @@ type packet struct {
 	epoch    int8
 	forStore int8
 	settled  place
+	heard    int8 // loss
 	outgoing
 	ids set // of a question
 }
@@ -278,7 +281,8 @@ type answer struct {
 	store   int8
 	refused bool // it was for another journal
 	fenced  bool
-	lost    bool
+	loss    int8
+	owes    bool // in truth its history was lost, and nobody heard of it
 	n       int8 // acks
 	acks    [most]verdict
 	items   [most]item
@@ -311,20 +315,22 @@ type truth struct {
 	opens, ids   [2]int8
 	starts, ends [most]int8
 	places       [most]place
-	took         set  // the receiver accepted it
-	left         set  // a request that carried it left
-	over         set  // its lifetime ended
-	void         set  // a void for it was answered
-	given        set  // it was given up
-	may          set  // it may be unknown: see check.go
-	forgot       set  // the receiver was set back in place, and lost what it knew of it, unnoticed
-	again        set  // and may run it again
-	blind        set  // its sender was set back to before it met anybody, and does not know that it was sent
-	unaware      set  // it was set back in place to where it had not sent it, and says so
-	open         bool // the sender's road: from its meeting on, until its disk may say again what was never sent
-	found        set  // waited when its sender opened on an open road
-	closed       set  // its sender was set back to where it had ended as unknown
-	last         int8 // message accepted last by the receiver's journal, + 1
+	took         set     // the receiver accepted it
+	left         set     // a request that carried it left
+	over         set     // its lifetime ended
+	void         set     // a void for it was answered
+	given        set     // it was given up
+	may          set     // it may be unknown: see check.go
+	forgot       set     // the receiver was set back in place, and lost what it knew of it, unnoticed
+	again        set     // and may run it again
+	blind        set     // its sender was set back to before it met anybody, and does not know that it was sent
+	unaware      set     // it was set back in place to where it had not sent it, and says so
+	open         bool    // the sender's road: from its meeting on, until its disk may say again what was never sent
+	found        set     // waited when its sender opened on an open road
+	closed       set     // its sender was set back to where it had ended as unknown
+	last         int8    // message accepted last by the receiver's journal, + 1
+	losses       int8    // of history
+	unheard      [2]bool // its journal lost some, and the other node was not told
 	wrong        violation
 }
 

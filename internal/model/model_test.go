@@ -155,6 +155,7 @@ var mutants = []struct {
 	{model.ForStore, "a message ran twice and did not ask for it", model.Model{Messages: 1, Faults: model.Faults{Lose: receiver}}},
 	{model.MarkWithInbox, "a message ran twice and did not ask for it", model.Model{Messages: 1, Faults: model.Faults{Crash: receiver}}},
 	{model.AdoptSettled, "a message ran twice and did not ask for it", model.Model{Messages: 2, Late: 2, Faults: model.Faults{Rewind: receiver, Busy: 1}}},
+	{model.LossRepeated, "a journal lost history, and its sender goes on without a word", model.Model{Messages: 2, Faults: model.Faults{Rewind: receiver}}},
 	{model.StoredAcks, "the sender holds an ack that the receiver never gave", model.Model{Messages: 1, Faults: model.Faults{Reject: 1}}},
 	{model.ExactAcks, "delivered, and the receiver never accepted it", model.Model{Kind: model.EventACK, Messages: 3, Faults: model.Faults{Rewind: sender, Cancel: 1}}},
 	{model.HistoryAnswers, "unknown, and it need not be", model.Model{Kind: model.EventACK, Messages: 2, Faults: model.Faults{Rewind: sender}}},

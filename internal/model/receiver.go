@@ -44,10 +44,15 @@ func (m *Model) receive(w *world, n node, p packet, x whim) (a answer) {
 	}
 	if mark < p.settled && acked && m.has(AdoptSettled) {
 		m.say("%s has lost history: it decided up to %v, and %s holds acks up to %v", n, mark, n.peer(), p.settled)
-		a.lost = true
-		*l = lane{mark: p.settled}
+		w.truth.losses++
+		w.truth.unheard[n] = true
+		*l = lane{mark: p.settled, loss: w.truth.losses}
 		mark = p.settled
+	} else if l.loss == p.heard || !m.has(LossRepeated) {
+		l.loss = 0
 	}
+	a.loss = l.loss
+	a.owes = w.truth.unheard[n]
 	w.heardOf(n, p)
 	for k := range l.runs {
 		if l.runs[k].at <= p.settled {

@@ -36,6 +36,7 @@ const (
 	Fence                                   // receiver.fence: an earlier opening of the sender is not listened to
 	MarkWithInbox                           // store.Receive: mark and inbox in one transaction
 	AdoptSettled                            // receiver.receive: a mark below settled is lost history, and adopted
+	LossRepeated                            // receiver.receive: and said until the sender says that it was heard
 	StoredAcks                              // receiver.repeat: a repeat gets the word that was given
 	ExactAcks                               // receiver.remember: and what was not decided on has none
 	HistoryAnswers                          // receiver.repeat: where it was forgotten, what the journal says of the message
@@ -55,7 +56,7 @@ var ruleNames = [...]string{
 	"NewRoadShut", "NobodyShuts", "StopShuts", "ShutAsks", "MetOpens", "ShutByJournal",
 	"GiveUpUnknown", "VoidTravels", "VoidIsNotSent", "VoidOutlivesAck", "MetEndsSent", "MetRerunGoesOn", "RerunMayHaveRun",
 	"AcksBeforeMet", "StaleIsUnknown", "AskOverdue", "AskMeets", "OnlyUnknownRefined", "ForStore", "Fence",
-	"MarkWithInbox", "AdoptSettled", "StoredAcks", "ExactAcks", "HistoryAnswers", "BusyEndsBatch", "StartedFirst",
+	"MarkWithInbox", "AdoptSettled", "LossRepeated", "StoredAcks", "ExactAcks", "HistoryAnswers", "BusyEndsBatch", "StartedFirst",
 	"ExpiredNotStarted", "FinishWithResult", "ResultAgain", "AskTellsCancelled", "CopyNoticed", "CopyDoesNotRun",
 	"RunTakenUp",
 }

@@ -117,7 +117,7 @@ func (m *Model) nobody(w *world, n node) {
 // send is Publisher.send: what was read, or the question who is there.
 func (m *Model) send(w *world, n node, kind request) {
 	e := &w.nodes[n]
-	p := packet{kind: kind, awaited: true, epoch: e.epoch, forStore: e.road.store, settled: e.road.settled}
+	p := packet{kind: kind, awaited: true, epoch: e.epoch, forStore: e.road.store, settled: e.road.settled, heard: e.loss}
 	e.waits = kind
 	if kind == probe {
 		m.unsent(e)
@@ -196,6 +196,14 @@ func (m *Model) noAnswer(w *world, n node) {
 func (m *Model) hear(w *world, n node) {
 	a := w.answers[n]
 	w.unawait(n)
+	if a.loss != 0 {
+		w.truth.unheard[n.peer()] = false
+	} else if a.owes {
+		w.fail(unheard)
+	}
+	if a.kind != question && !a.refused && !a.fenced {
+		w.nodes[n].loss = a.loss
+	}
 	switch {
 	case a.kind == question:
 		m.traced(w, n, a)
