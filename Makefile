@@ -6,7 +6,7 @@ ROUNDS   ?= 50
 STATES   ?= 5000000
 GOLANGCI  = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: run build test bench bench-peers lint fuzz model torture
+.PHONY: run build test bench bench-peers lint fuzz model torture campaign
 
 # A node named central with an embedded NATS server on loopback.
 run: build
@@ -49,3 +49,8 @@ model:
 # ROUNDS rounds of faults on real processes; TORTURE holds more flags, such as -seed 7 -faults kill,point.
 torture:
 	$(GO) run ./internal/torture -rounds=$(ROUNDS) $(TORTURE)
+
+# Every act until its goals are reached, about two hours; writes its tables to docs/reliability.md, also where
+# it is interrupted. TORTURE may hold -seed 7, or -scale 0.1 for a tenth of it.
+campaign:
+	$(GO) run ./internal/torture -acts all -publish docs/reliability.md $(TORTURE)

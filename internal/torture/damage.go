@@ -39,13 +39,13 @@ func (n *node) copyJournal() error {
 // loseJournal leaves nothing of it, or what the backup had.
 func (n *node) loseJournal(how string) error {
 	if how == journalLost {
-		n.out(event{n.name, faultJournal + " " + how, time.Now()})
+		n.out(event{Node: n.name, What: faultJournal + " " + how, At: time.Now()})
 		return n.beginAnew()
 	}
 	if n.backup == nil { // a backup of today is for tomorrow
 		return n.copyJournal()
 	}
-	n.out(event{n.name, faultJournal + " " + how, time.Now()})
+	n.out(event{Node: n.name, What: faultJournal + " " + how, At: time.Now()})
 	tmp := n.journal() + ".restored"
 	return errors.Join(writeSynced(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, n.backup), os.Rename(tmp, n.journal()), syncDir(n.dir))
 }
@@ -57,37 +57,6 @@ func (n *node) beginAnew() error {
 		return nil
 	}
 	return errors.Join(err, syncDir(n.dir), store.Init(n.journal()))
-}
-
-// flipBits changes single bits of the journal, anywhere in it.
-func (n *node) flipBits(rng *rand.Rand, bits int) error {
-	f, err := os.OpenFile(n.journal(), os.O_RDWR, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	fi, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	for range bits {
-		at, b := rng.Int64N(max(fi.Size(), 1)), make([]byte, 1)
-		if _, err := f.ReadAt(b, at); err != nil {
-			return err
-		}
-		b[0] ^= 1 << rng.IntN(8)
-		if _, err := f.WriteAt(b, at); err != nil {
-			return err
-		}
-	}
-	n.out(event{n.name, fmt.Sprintf("%s of %d bits", faultFlip, bits), time.Now()})
-	n.mu.Lock()
-	n.flipped = true
-	n.mu.Unlock()
-	return f.Sync()
 }
 
 // refused reports whether the node ended because of bits that we flipped. Then its
@@ -151,13 +120,16 @@ func (c *copies) poison(ctx context.Context, broker string, rng *rand.Rand, n in
 	return nc.FlushTimeout(time.Second)
 }
 
-// damage is what r does to a node's journal between its death and its next start.
-func (r *round) damage(n *node, t Trouble) {
-	rng := rand.New(rand.NewPCG(r.plan.Seed, uint64(t.Nth)))
-	n.end(faultKill, syscall.SIGKILL, next{after: t.Hold, before: func() error {
-		if t.Fault == faultFlip {
-			return n.flipBits(rng, 1+t.Nth%8)
-		}
-		return n.loseJournal(t.How)
-	}})
+// damage is what r does to a node's files between its death and its next start.
+func (r *round) damage(ctx context.Context, n *node, t Trouble) {
+	do := func() error { return n.loseJournal(t.How) }
+	if t.Fault == faultFlip {
+		rng := rand.New(rand.NewPCG(r.plan.Seed, uint64(t.Nth)))
+		do = func() error { return r.flip(n, t.How, rng) }
+	}
+	if t.Step != "" {
+		n.dieAt(ctx, next{arm: fmt.Sprintf("%s:1", t.Step), struck: do})
+		return
+	}
+	n.end(faultKill, syscall.SIGKILL, next{after: t.Hold, before: do})
 }

@@ -36,6 +36,7 @@ type evidence struct {
 	lines    map[string]map[subject.Kind][]string // by node: what TextLogging wrote
 	failures []errorkernel.Failure                // central's error kernel, after it was started anew: until then it may fold more into one
 	finals   map[string]store.Record              // outcomes as they were first seen
+	spoiled  map[string]bool                      // keys of orders whose submission had bits flipped
 	rejected int                                  // texts in rejected/
 	before   *evidence                            // as it was before all that went by was sent again
 	left     []string                             // files that nobody took
@@ -174,7 +175,7 @@ func (r *round) collect(ctx context.Context) (ev evidence, err error) {
 	ev.rejected = len(files)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	ev.receipts, ev.events = r.receipts, r.events
+	ev.receipts, ev.events, ev.spoiled = r.receipts, r.events, r.spoiled
 	return ev, err
 }
 

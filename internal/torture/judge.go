@@ -87,6 +87,7 @@ func (j *judgement) nothingLost() {
 	for _, r := range j.receipts {
 		found := j.byKey[r.Key]
 		switch {
+		case j.spoiled[r.Key]: // whatever came of it: nobody can know what it said
 		case r.Bad:
 			if r.handed {
 				bad++
@@ -106,7 +107,7 @@ func (j *judgement) nothingLost() {
 		if m.State != store.Ended || !m.Outcome.Valid() {
 			j.breach(m.Labels["key"], m.ID, "no outcome: %s, %d attempts, %s", m.State, m.Attempts, m.LastError)
 		}
-		if m.Outcome == ack.Delivered && m.Method == "TextLogging" && !j.lost(m.ToNode) {
+		if m.Outcome == ack.Delivered && m.Method == "TextLogging" && !j.lost(m.ToNode) && !j.unlike(m.Labels["key"]) {
 			for _, line := range j.linesOf(m) {
 				if !slices.Contains(j.lines[m.ToNode][m.Kind], line) {
 					j.breach(m.Labels["key"], m.ID, "delivered, and its line is not in the file")
@@ -151,7 +152,7 @@ func (j *judgement) onlyOnce() {
 			count := map[string]int{}
 			for _, l := range lines {
 				if count[l]++; count[l] == 2 {
-					j.breach(strings.Fields(l)[0], "", "a line twice in %s of %s: %q", linesFile(kind), node, l)
+					j.breach(l, "", "a line twice in %s of %s: %q", linesFile(kind), node, l)
 				}
 			}
 		}
@@ -176,7 +177,7 @@ func (j *judgement) order() {
 	for lane := range lanes { // of submission
 		last := map[string]store.Record{}
 		for _, r := range j.receipts {
-			if found := j.byKey[r.Key]; r.Lane == lane && len(found) > 0 && r.handed && r.Way != byHalves {
+			if found := j.byKey[r.Key]; r.Lane == lane && len(found) > 0 && r.handed && r.Way != byHalves && !j.spoiled[r.Key] {
 				m := found[0]
 				if before := last[r.Way]; before.ID != "" && comparePlaces(m, before) <= 0 {
 					j.breach(r.Key, m.ID, "submitted after %s, and its place is before", before.Labels["key"])
@@ -205,7 +206,8 @@ func (j *judgement) order() {
 			}
 			var before store.Record
 			for _, l := range lines {
-				found := j.byKey[strings.Fields(l)[0]]
+				key, _, _ := strings.Cut(l, " ")
+				found := j.byKey[key]
 				if len(found) == 0 {
 					continue
 				}
@@ -229,6 +231,9 @@ func (j *judgement) asked() {
 	for node, list := range j.effects {
 		for _, e := range list {
 			m, r := j.byID[e.id], j.orders[e.key]
+			if m.ToNode == node && (j.unlike(e.key) || j.unlike(m.Labels["key"])) {
+				continue
+			}
 			if r == nil || m.ID == "" || m.Labels["key"] != e.key || m.ToNode != node {
 				j.breach(e.key, e.id, "%s ran what central does not know to have sent there", node)
 			}
@@ -237,7 +242,11 @@ func (j *judgement) asked() {
 	for node, files := range j.lines {
 		for _, lines := range files {
 			for _, l := range lines {
-				found := j.byKey[strings.Fields(l)[0]]
+				key, _, _ := strings.Cut(l, " ")
+				if j.unlike(key) {
+					continue
+				}
+				found := j.byKey[key]
 				if len(found) == 0 || found[0].ToNode != node || !slices.Contains(j.linesOf(found[0]), l) {
 					j.breach("", "", "%s wrote a line that nobody sent there: %q", node, l)
 				}

@@ -3,19 +3,19 @@
 // and log lines left on disk, what history and the error kernel say in the end.
 //
 //	go run ./internal/torture -rounds 100 -seed 1 -faults kill,point
+//	go run ./internal/torture -acts all -publish docs/reliability.md
 //
-// A round is decided by its seed and number: -first N -rounds 1 plays it again.
+// A round is decided by its seed and number, and its act or flags: -first N -rounds 1
+// plays it again.
 package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"slices"
@@ -48,8 +48,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	c := campaign{out: out}
 	var faults, planted string
 	f := flag.NewFlagSet("torture", flag.ContinueOnError)
-	f.IntVar(&c.rounds, "rounds", 20, "how many")
+	f.StringVar(&c.acts, "acts", "", "instead of -faults, -pace and -length: the acts of a campaign, one after the other, each until its goals are reached; all, or names")
+	f.Float64Var(&c.scale, "scale", 1, "of the goals and times of acts")
+	f.StringVar(&c.publish, "publish", "", "file whose table of the campaign is written, also where it is interrupted")
+	f.IntVar(&c.rounds, "rounds", 0, "how many (of each act; 0: until its goals are reached, or 20 without -acts)")
 	f.IntVar(&c.first, "first", 1, "number of the first")
+	f.IntVar(&c.parallel, "parallel", 0, "rounds side by side; 0: by the cores of this machine")
 	f.Uint64Var(&c.seed, "seed", uint64(time.Now().UnixNano())%1_000_000, "of the plans")
 	f.StringVar(&faults, "faults", strings.Join(allFaults, ","), "classes of faults")
 	f.DurationVar(&c.duration, "duration", 0, "begin no round after this time; 0: play all")
@@ -65,6 +69,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	f.BoolVar(&c.keep, "keep", false, "keep the folder of a round with violations")
 	if err := f.Parse(args); err != nil {
 		return err
+	}
+	if c.rounds == 0 && c.acts == "" {
+		c.rounds = 20
 	}
 	c.faults = strings.Split(faults, ",")
 	if err := canMount(ctx, c.dir); err != nil {
@@ -94,83 +101,3 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 }
 
 const defaultPace = 750 * time.Millisecond
-
-// campaign is a number of rounds, and what came of them.
-type campaign struct {
-	options
-	seed     uint64
-	first    int
-	rounds   int
-	duration time.Duration
-	results  string
-	dir      string
-	keep     bool
-	limits
-	out io.Writer
-}
-
-func (c *campaign) run(ctx context.Context, dir string) error {
-	bin := filepath.Join(dir, "steward")
-	defer os.Remove(bin)
-	if err := build(ctx, bin); err != nil {
-		return err
-	}
-	lines, err := os.OpenFile(c.results, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	defer lines.Close()
-	var all []result
-	for began, k := time.Now(), c.first; k < c.first+c.rounds && ctx.Err() == nil && (c.duration == 0 || time.Since(began) < c.duration); k++ {
-		res, err := c.round(ctx, filepath.Join(dir, fmt.Sprint("round-", k)), bin, k)
-		if err != nil {
-			return fmt.Errorf("seed %d, round %d: %w", c.seed, k, err)
-		}
-		all = append(all, res)
-		if err := json.NewEncoder(lines).Encode(res); err != nil {
-			return err
-		}
-	}
-	report(c.out, all)
-	if slices.ContainsFunc(all, func(r result) bool { return len(r.Violations) > 0 }) {
-		return errViolated
-	}
-	return ctx.Err()
-}
-
-// build makes a steward with its fail points.
-func build(ctx context.Context, bin string, flags ...string) error {
-	args := slices.Concat([]string{"build", "-tags", "failpoint"}, flags, []string{"-o", bin, "github.com/steward-bus/steward/cmd/steward"})
-	if out, err := exec.CommandContext(ctx, "go", args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("build steward: %w\n%s", err, out)
-	}
-	return nil
-}
-
-// round plays one, and says what it found.
-func (c *campaign) round(ctx context.Context, dir, bin string, number int) (result, error) {
-	exe, err := os.Executable()
-	if err != nil {
-		return result{}, err
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return result{}, err
-	}
-	r := &round{plan: newPlan(c.seed, number, c.options), dir: dir, bin: bin, exe: exe, keep: c.keep, limits: c.limits}
-	res, err := r.run(ctx)
-	if err != nil {
-		return res, err
-	}
-	fmt.Fprintf(c.out, "round %d: %d messages, %d faults, %.1f s (%.1f s until quiet)\n", number, res.Messages, len(r.events), res.Seconds, res.Drain)
-	if res.Drain > 5 {
-		fmt.Fprintf(c.out, "  last it waited for %s\n", res.Last)
-	}
-	for _, v := range res.Violations {
-		fmt.Fprintf(c.out, "  %s %s %s %s: %s\n", v.Invariant, v.Node, v.Key, v.ID, v.What)
-	}
-	if len(res.Violations) > 0 && c.keep {
-		fmt.Fprintf(c.out, "  kept: %s\n", dir)
-		return res, nil
-	}
-	return res, os.RemoveAll(dir)
-}

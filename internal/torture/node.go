@@ -55,13 +55,17 @@ type next struct {
 	arm    string       // fail point, as STEWARD_FAILPOINT has it
 	cut    bool         // what dies there dies of a loss of power
 	before func() error // what is done to its folder first; nil: nothing
+	struck func() error // the same, before the start after that, if it dies at its fail point
 }
 
 // event is something that the nemesis, or a fail point, did to a node.
 type event struct {
-	Node string
-	What string // a fault, or "point <step>"
-	At   time.Time
+	Node   string
+	What   string // a fault, or "point <step>"
+	At     time.Time
+	Lasted time.Duration // of what does not end at once
+	Bits   int           // that were flipped
+	Of     string        // name of the file that they are of
 }
 
 // violation is what no round may bring.
@@ -198,22 +202,27 @@ func (n *node) judgeEnd(err error, why string, began next) {
 			n.seen(violation{Invariant: "harness", Node: n.name, What: err.Error()})
 		}
 	}
+	if atPoint && why == "" && began.struck != nil {
+		n.mu.Lock()
+		n.then.before = began.struck
+		n.mu.Unlock()
+	}
 	switch {
 	case why == faultTerm:
-		n.out(event{n.name, faultTerm, now})
+		n.out(event{Node: n.name, What: faultTerm, At: now})
 		if err != nil && !atPoint && n.wasReady() && !n.sick(now) { // before that, nobody may be there to hear it
 			n.seen(violation{Invariant: "I14", Node: n.name, What: fmt.Sprintf("after SIGTERM: %v", err)})
 		}
 	case why != "":
-		n.out(event{n.name, why, now})
+		n.out(event{Node: n.name, What: why, At: now})
 	case atPoint && began.cut:
-		n.out(event{n.name, faultPower + " " + armed, now})
+		n.out(event{Node: n.name, What: faultPower + " " + armed, At: now})
 	case atPoint:
-		n.out(event{n.name, faultPoint + " " + armed, now})
+		n.out(event{Node: n.name, What: faultPoint + " " + armed, At: now})
 	case exit != nil && exit.ExitCode() == 1 && n.refused():
-		n.out(event{n.name, "journal refused", now})
+		n.out(event{Node: n.name, What: "journal refused", At: now})
 	case n.sick(now):
-		n.out(event{n.name, "ended by its disk", now})
+		n.out(event{Node: n.name, What: "ended by its disk", At: now})
 		n.restartLater(restart)
 	default:
 		n.mu.Lock()
@@ -221,7 +230,7 @@ func (n *node) judgeEnd(err error, why string, began next) {
 			n.failed = 1
 		}
 		n.mu.Unlock()
-		n.out(event{n.name, "ended", now})
+		n.out(event{Node: n.name, What: "ended", At: now})
 		n.restartLater(restart)
 		n.seen(violation{Invariant: "I9", Node: n.name, What: fmt.Sprintf("ended by itself: %v: %s", err, n.tail())})
 	}
@@ -322,7 +331,7 @@ func (n *node) freeze(ctx context.Context, hold time.Duration) {
 	if p == nil || p.Signal(syscall.SIGSTOP) != nil {
 		return
 	}
-	n.out(event{n.name, faultStop, time.Now()})
+	n.out(event{Node: n.name, What: faultStop, At: time.Now(), Lasted: hold})
 	select {
 	case <-time.After(hold):
 	case <-ctx.Done():

@@ -23,7 +23,7 @@ const (
 	faultCopies  = "copies"  // what went by is sent again, by somebody else and much later
 	faultPoison  = "poison"  // what nobody can read is published on the subjects of nodes
 	faultJournal = "journal" // a receiver's journal is lost, or restored from an old copy
-	faultFlip    = "flip"    // bits flip in a receiver's journal
+	faultFlip    = "flip"    // bits flip in a file of a node
 	faultPower   = "power"   // power is lost, at random times and at fail points
 	faultDisk    = "disk"    // writes or syncs fail, the disk is full, or read-only
 )
@@ -117,7 +117,7 @@ const restart = 100 * time.Millisecond
 func nodeTroubles(rng *rand.Rand, p Plan, opt options, node string, number int) (list []Trouble) {
 	kinds := slices.DeleteFunc(slices.Clone(opt.faults), func(f string) bool {
 		return f == faultLink || f == faultMess || f == faultCopies || f == faultPoison ||
-			(f == faultJournal || f == faultFlip) && (node == central || node == hub) || f == faultBroker || node == hub && f == faultPoint ||
+			f == faultJournal && node == central || (f == faultJournal || f == faultFlip) && node == hub || f == faultBroker || node == hub && f == faultPoint ||
 			slices.Contains(withFUSE, f) && (p.Disk == "" || node == hub)
 	})
 	if node == hub {
@@ -136,9 +136,12 @@ func nodeTroubles(rng *rand.Rand, p Plan, opt options, node string, number int) 
 			t.How = diskModes[rng.IntN(len(diskModes))]
 			t.Hold = time.Duration(20+rng.IntN(800)) * time.Millisecond
 		case faultJournal:
-			t.How = journalModes[rng.IntN(len(journalModes))]
+			t.How, t.Hold = journalModes[rng.IntN(len(journalModes))], time.Duration(rng.Int64N(int64(opt.pace)))
 		case faultFlip:
-			t.Nth = rng.IntN(1 << 16)
+			t.Nth, t.Hold = rng.IntN(1<<16), time.Duration(rng.Int64N(int64(opt.pace)))
+			if t.How, t.Step = anyFile(rng, node); t.Step != "" {
+				at += pointLimit / 3
+			}
 		case faultPoint:
 			steps := stepsOf(node)
 			t.Step = steps[(p.Round*7+number*3+len(list)*5+int(p.Seed%1000))%len(steps)]

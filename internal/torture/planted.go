@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,11 +18,9 @@ import (
 
 // catch is how a bug was caught, or not.
 type catch struct {
-	bug        bug
-	rounds     int
-	violations map[string]int // by invariant
-	took       time.Duration
-	skipped    string // why it could not be played
+	bug bug
+	played
+	skipped string // why it could not be played
 }
 
 // overlay writes the files of b's form of the source below dir, and the list of
@@ -120,25 +117,26 @@ func (c *campaign) plant(ctx context.Context, names, dir string) error {
 		list = append(list, got)
 	}
 	catches(c.out, list)
-	if slices.ContainsFunc(list, func(x catch) bool { return len(x.violations) == 0 && x.skipped == "" }) {
+	if slices.ContainsFunc(list, func(x catch) bool { return x.violations() == 0 && x.skipped == "" }) {
 		return errSurvived
 	}
 	return nil
 }
 
+// hunt plays rounds of a steward with b, side by side, until one is violated.
 func (c *campaign) hunt(ctx context.Context, b bug, module, dir string) (got catch, err error) {
-	got = catch{bug: b, violations: map[string]int{}}
-	h := *c
-	h.patience = min(h.patience, 20*time.Second) // what takes longer is caught
-	h.faults, h.keep, h.results = slices.DeleteFunc(slices.Clone(b.faults), func(f string) bool { return !slices.Contains(c.faults, f) }), false, ""
-	if len(h.faults) == 0 && len(b.faults) > 0 {
+	got = catch{bug: b}
+	a := act{name: b.name + " ", options: c.options, beside: 1, goals: []goal{{"violations", 1, tally.violations}}}
+	a.faults = slices.DeleteFunc(slices.Clone(b.faults), func(f string) bool { return !slices.Contains(c.faults, f) })
+	if len(a.faults) == 0 && len(b.faults) > 0 {
 		got.skipped = "needs " + strings.Join(b.faults, ", ")
 		return got, nil
 	}
-	h.out = io.Discard
-	if h.pace == defaultPace {
-		h.pace /= 3
+	if a.pace == defaultPace {
+		a.pace /= 3
 	}
+	h := &campaign{limits: c.limits, seed: c.seed, first: 1, rounds: c.rounds, parallel: c.parallel, out: io.Discard, began: time.Now()}
+	h.patience = min(h.patience, 20*time.Second) // what takes longer is caught
 	if dir, err = os.MkdirTemp(dir, b.name+"-"); err != nil {
 		return got, err
 	}
@@ -152,19 +150,9 @@ func (c *campaign) hunt(ctx context.Context, b bug, module, dir string) (got cat
 		return got, err
 	}
 	fmt.Fprintf(c.out, "%s: %s\n", b.name, b.what)
-	for began := time.Now(); got.rounds < c.rounds && len(got.violations) == 0; got.took = time.Since(began) {
-		got.rounds++
-		res, err := h.round(ctx, filepath.Join(dir, fmt.Sprint("round-", got.rounds)), bin, got.rounds)
-		if err != nil {
-			return got, err
-		}
-		for i, v := range res.Violations {
-			if got.violations[v.Invariant]++; i == 0 {
-				fmt.Fprintf(c.out, "  round %d: %s %s %s: %s\n", got.rounds, v.Invariant, v.Node, v.Key, v.What)
-			}
-		}
-	}
-	return got, nil
+	got.played, err = h.play(ctx, a, bin, dir, json.NewEncoder(io.Discard))
+	fmt.Fprintf(c.out, "  %d rounds, %d violations\n", got.Rounds, got.violations())
+	return got, err
 }
 
 // catches prints by which invariants bugs were caught.
@@ -173,13 +161,13 @@ func catches(out io.Writer, list []catch) {
 	defer w.Flush() //nolint:errcheck // it goes where the rest went
 	fmt.Fprint(w, "\nplanted bug\tcaught by\tin round\tseconds\twhat it does\n")
 	for _, x := range list {
-		by := strings.Join(slices.Sorted(maps.Keys(x.violations)), " ")
+		by := strings.Join(keys(x.Violations), " ")
 		switch {
 		case x.skipped != "":
 			by = "not played: " + x.skipped
 		case by == "":
 			by = "NOTHING"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%.0f\t%s\n", x.bug.name, by, x.rounds, x.took.Seconds(), x.bug.what)
+		fmt.Fprintf(w, "%s\t%s\t%d\t%.0f\t%s\n", x.bug.name, by, x.Rounds, x.took.Seconds(), x.bug.what)
 	}
 }

@@ -9,7 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -37,6 +39,7 @@ type round struct {
 	violations []violation
 	receipts   []*receipt
 	finals     map[string]store.Record // outcomes as they were first seen, by id
+	spoiled    map[string]bool         // keys of orders in files that had bits flipped
 }
 
 // limits are the times that a fleet must keep.
@@ -48,24 +51,37 @@ type limits struct {
 
 // result is a round as it is written to the file of results.
 type result struct {
-	Seed       uint64         `json:"seed"`
-	Round      int            `json:"round"`
-	Hub        bool           `json:"hub,omitempty"`
-	Disk       crashfs.Mode   `json:"disk,omitempty"`
-	Messages   int            `json:"messages"`
-	Outcomes   map[string]int `json:"outcomes"`
-	Faults     map[string]int `json:"faults"`
-	Violations []violation    `json:"violations"`
-	Seconds    float64        `json:"seconds"`
-	Drain      float64        `json:"drainSeconds"`
-	Last       string         `json:"last,omitempty"` // what the drain waited for last
+	Act        string             `json:"act,omitempty"`
+	Seed       uint64             `json:"seed"`
+	Round      int                `json:"round"`
+	Length     float64            `json:"length"` // of the troubles, in seconds
+	Hub        bool               `json:"hub,omitempty"`
+	Disk       crashfs.Mode       `json:"disk,omitempty"`
+	Messages   int                `json:"messages"`
+	Outcomes   map[string]int     `json:"outcomes"`
+	Faults     map[string]int     `json:"faults"`
+	Lasted     map[string]float64 `json:"lasted"` // seconds, by fault and by its class
+	Bits       map[string]int     `json:"bits,omitempty"`
+	Violations []violation        `json:"violations"`
+	Seconds    float64            `json:"seconds"`
+	Drain      float64            `json:"drainSeconds"`
+	Last       string             `json:"last,omitempty"` // what the drain waited for last
+}
+
+// replay is how to play it again, with the flags that it was played with.
+func (r result) replay() string {
+	s := fmt.Sprintf("-seed %d -first %d -rounds 1", r.Seed, r.Round)
+	if r.Act != "" {
+		s = "-acts " + r.Act + " " + s
+	}
+	return s
 }
 
 // run plays the round: troubles and work at once, then quiet, then judgement. An
 // error means that the harness failed, not steward.
 func (r *round) run(ctx context.Context) (res result, err error) {
 	began := time.Now()
-	r.finals = map[string]store.Record{}
+	r.finals, r.spoiled = map[string]store.Record{}, map[string]bool{}
 	defer func() {
 		for name, n := range r.nodes {
 			if r.keep && len(res.Violations) > 0 && n.disk != nil {
@@ -136,7 +152,7 @@ func (r *round) run(ctx context.Context) (res result, err error) {
 func (r *round) result(ev evidence, began time.Time, drained time.Duration) result {
 	res := result{
 		Seed: r.plan.Seed, Round: r.plan.Round, Hub: r.plan.Hub, Disk: r.plan.Disk, Outcomes: map[string]int{}, Faults: map[string]int{},
-		Messages: len(ev.sent), Drain: drained.Seconds(),
+		Lasted: map[string]float64{}, Bits: map[string]int{}, Messages: len(ev.sent), Drain: drained.Seconds(),
 	}
 	res.Violations = r.violations
 	if ev.sent != nil {
@@ -147,7 +163,17 @@ func (r *round) result(ev evidence, began time.Time, drained time.Duration) resu
 		res.Outcomes[string(m.Outcome)]++
 	}
 	for _, e := range r.events {
+		e.What, _, _ = strings.Cut(e.What, ":") // and not the how many-th time
 		res.Faults[e.What]++
+		if e.Bits > 0 {
+			res.Bits[e.What] += e.Bits
+		}
+		if class, _, how := strings.Cut(e.What, " "); e.Lasted > 0 {
+			res.Lasted[e.What] += e.Lasted.Seconds()
+			if how {
+				res.Lasted[class] += e.Lasted.Seconds()
+			}
+		}
 	}
 	res.Seconds = time.Since(began).Seconds()
 	return res
@@ -204,13 +230,25 @@ func (r *round) build(ctx context.Context) error {
 	return syncDir(r.nodes[central].dir)
 }
 
-func freePort(ctx context.Context) (string, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+// Ports of brokers are none that the system gives to connections: one of those
+// could take the port of a broker that is dead for a moment.
+const (
+	firstPort = 15000
+	lastPort  = 31000
+)
+
+var nextPort atomic.Int64
+
+func freePort(ctx context.Context) (port string, err error) {
+	nextPort.CompareAndSwap(0, rand.Int64N(lastPort-firstPort)+1)
+	for range 100 {
+		port = strconv.FormatInt(firstPort+nextPort.Add(1)%(lastPort-firstPort), 10)
+		var l net.Listener
+		if l, err = new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:"+port); err == nil {
+			return port, l.Close()
+		}
 	}
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, errors.Join(err, l.Close())
+	return "", err
 }
 
 func (r *round) event(e event) {
@@ -259,10 +297,7 @@ func (r *round) inflict(ctx context.Context, t Trouble) {
 	case faultKill:
 		n.end(faultKill, syscall.SIGKILL, next{after: t.Hold})
 	case faultPoint:
-		before := n.starts()
-		n.end(faultKill, syscall.SIGKILL, next{arm: fmt.Sprintf("%s:%d", t.Step, t.Nth), cut: t.How == faultPower})
-		for end := time.Now().Add(pointLimit); n.starts() < before+2 && time.Now().Before(end) && sleep(ctx, restart/5); {
-		}
+		n.dieAt(ctx, next{arm: fmt.Sprintf("%s:%d", t.Step, t.Nth), cut: t.How == faultPower})
 	case faultTerm:
 		n.end(faultTerm, syscall.SIGTERM, next{after: t.Hold})
 	case faultBroker:
@@ -270,31 +305,40 @@ func (r *round) inflict(ctx context.Context, t Trouble) {
 	case faultStop:
 		n.freeze(ctx, t.Hold)
 	case faultJournal, faultFlip:
-		r.damage(n, t)
+		r.damage(ctx, n, t)
 	case faultPoison:
 		if r.copies.poison(ctx, r.broker, rand.New(rand.NewPCG(r.plan.Seed, uint64(t.Nth))), t.Nth) == nil {
-			r.event(event{t.Target, t.Fault, time.Now()})
+			r.event(event{Node: t.Target, What: t.Fault, At: time.Now()})
 		}
 	case faultPower:
 		n.powerOff(next{after: t.Hold})
 	case faultDisk:
-		r.event(event{t.Target, faultDisk + " " + t.How, time.Now()})
+		r.event(event{Node: t.Target, What: faultDisk + " " + t.How, At: time.Now(), Lasted: t.Hold})
 		n.sicken(diskFault(t.How))
 		sleep(ctx, t.Hold)
 		n.sicken(crashfs.Fault{})
 	case faultCopies:
 		if sent, err := r.copies.send(ctx, r.broker, rand.New(rand.NewPCG(r.plan.Seed, uint64(t.Nth))), t.Nth); err == nil && sent > 0 {
-			r.event(event{t.Target, faultCopies, time.Now()})
+			r.event(event{Node: t.Target, What: faultCopies, At: time.Now()})
 		}
 	case faultLink, faultMess:
 		r.disturb(ctx, t)
 	}
 }
 
+// dieAt starts n once more, and leaves it in peace until it has died where then
+// says, or for as long as that may take.
+func (n *node) dieAt(ctx context.Context, then next) {
+	before := n.starts()
+	n.end(faultKill, syscall.SIGKILL, then)
+	for end := time.Now().Add(pointLimit); n.starts() < before+2 && time.Now().Before(end) && sleep(ctx, restart/5); {
+	}
+}
+
 // disturb lets a link fail for a while.
 func (r *round) disturb(ctx context.Context, t Trouble) {
 	l := r.links[t.Target[len("link:"):]]
-	r.event(event{t.Target, t.Fault + " " + t.How, time.Now()})
+	r.event(event{Node: t.Target, What: t.Fault + " " + t.How, At: time.Now(), Lasted: t.Hold})
 	mode := t.How
 	for end := time.Now().Add(t.Hold); time.Now().Before(end) && ctx.Err() == nil; {
 		if t.How != linkFlap {

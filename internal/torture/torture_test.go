@@ -1,8 +1,10 @@
 package main
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -44,22 +46,22 @@ func TestCampaign(t *testing.T) {
 	} else {
 		t.Logf("no losses of power: %v", err)
 	}
-	c := campaign{out: t.Output(), seed: *seed, limits: limits{patience: 2 * time.Minute, ready: time.Minute, soon: time.Minute}, options: options{
-		faults: faults, length: 3 * time.Second, pace: 80 * time.Millisecond, orders: 80,
-	}}
-	var all []result
-	killed, cuts := 0, 0
-	for k := 1; killed < *kills || cuts == 0 && slices.Contains(faults, faultPower); k++ {
-		res, err := c.round(t.Context(), filepath.Join(t.TempDir(), fmt.Sprint("round-", k)), bin, k)
-		if err != nil {
-			t.Fatalf("seed %d, round %d: %v", *seed, k, err)
-		}
-		for _, v := range res.Violations {
-			t.Errorf("seed %d, round %d: %+v", *seed, k, v)
-		}
-		all, killed, cuts = append(all, res), killed+res.kills(), cuts+res.cuts()
+	a := act{
+		options: options{faults: faults, length: 3 * time.Second, pace: 80 * time.Millisecond, orders: 80}, beside: 1,
+		goals: []goal{{"kills", *kills, tally.kills}},
 	}
-	report(t.Output(), all)
+	if slices.Contains(faults, faultPower) {
+		a.goals = append(a.goals, goal{"losses of power", 1, tally.cuts})
+	}
+	c := &campaign{out: t.Output(), seed: *seed, first: 1, began: time.Now(), limits: limits{patience: 2 * time.Minute, ready: time.Minute, soon: time.Minute}}
+	p, err := c.play(t.Context(), a, bin, t.TempDir(), json.NewEncoder(io.Discard))
+	if err != nil || p.Unplayed > 0 {
+		t.Fatalf("seed %d: %v, %d rounds not played", *seed, err, p.Unplayed)
+	}
+	for invariant, times := range p.Violations {
+		t.Errorf("seed %d: %s is violated %d times", *seed, invariant, times)
+	}
+	report(t.Output(), []played{p}, p.tally)
 }
 
 // TestPlansRepeat: a seed and a number are all that a round depends on.

@@ -16,7 +16,7 @@ import (
 func (j *judgement) truth() {
 	for key, list := range j.byKey {
 		r := j.orders[key]
-		if r == nil {
+		if r == nil || j.spoiled[key] {
 			continue
 		}
 		for _, m := range list {
@@ -115,8 +115,11 @@ func (j *judgement) excused(m store.Record, wrong func(string, ...any)) {
 	if there, known := j.received[m.ToNode][m.ID]; known && there.State == store.Ended && there.Outcome != ack.Unknown {
 		wrong("and %s knows that it is %s (%s)", m.ToNode, there.Outcome, m.Reason)
 	}
+	if j.flippedRun(m.ID) {
+		return
+	}
 	for _, e := range j.events {
-		killing := strings.HasPrefix(e.What, faultPower) || strings.HasPrefix(e.What, faultDisk) || strings.HasPrefix(e.What, faultJournal)
+		killing := strings.HasPrefix(e.What, faultPower) || strings.HasPrefix(e.What, faultDisk) || disowned(e)
 		if e.Node == m.ToNode && killing && e.At.After(m.AcceptedAt.Add(-time.Second)) && e.At.Before(m.EndedAt.Add(time.Second)) {
 			return
 		}
@@ -129,8 +132,10 @@ func (j *judgement) lost(node string) bool {
 	return slices.ContainsFunc(j.events, func(e event) bool { return e.Node == node && strings.HasPrefix(e.What, faultJournal+" ") })
 }
 
-func (j *judgement) anyLost() bool {
-	return slices.ContainsFunc(j.events, func(e event) bool { return strings.HasPrefix(e.What, faultJournal+" ") })
+// disowned reports whether e makes a node take its journal for another one: what was
+// with it has no outcome that anybody could know.
+func disowned(e event) bool {
+	return strings.HasPrefix(e.What, faultJournal+" ") || e.What == faultFlip+" "+fileOpening
 }
 
 // classes says as what the error kernel must have heard of an outcome.
@@ -149,7 +154,7 @@ func (j *judgement) told() {
 	broken := slices.ContainsFunc(j.events, func(e event) bool { return strings.HasPrefix(e.What, faultDisk) })
 	for _, f := range j.failures {
 		if broken && (f.Class == errorkernel.Storage || f.Class == errorkernel.Process || f.Class == errorkernel.Submission) ||
-			f.Class == errorkernel.Identity && j.anyLost() {
+			f.Class == errorkernel.Identity && slices.ContainsFunc(j.events, disowned) {
 			continue
 		}
 		for _, s := range append(f.Among, f.Subject) {
@@ -186,7 +191,7 @@ func (j *judgement) told() {
 // was not written to its end.
 func (j *judgement) anyBad() bool {
 	for _, r := range j.receipts {
-		if r.Bad || r.doubt && r.Way != byAPI {
+		if r.Bad || r.doubt && r.Way != byAPI || j.spoiled[r.Key] {
 			return true
 		}
 	}
