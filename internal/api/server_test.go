@@ -351,6 +351,33 @@ func TestNodeComesBack(t *testing.T) {
 	}
 }
 
+// A connection that served before is no reason to believe that a submission did not
+// come through: net/http repeats it by itself, and the repeat finds nobody.
+func TestNodeDiesUnderAnOldConnection(t *testing.T) {
+	dir, heard := stewardtest.ShortDir(t), 0
+	nodeThat(t, dir, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			fmt.Fprint(w, "{}")
+			return
+		}
+		heard++
+		if err := os.Remove(api.SocketPath(dir)); err != nil {
+			t.Error(err)
+		}
+		panic(http.ErrAbortHandler)
+	})
+	c := dial(t, dir)
+	if _, err := c.Status(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c.Missed = func(error) {
+		nodeThat(t, dir, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"messages":[{"id":"m1"}]}`) })
+	}
+	if got, err := c.SubmitDocument(t.Context(), []byte(echo)); err != nil || len(got) != 1 || heard != 1 {
+		t.Errorf("got %+v, %v after %d requests", got, err, heard)
+	}
+}
+
 // nodeThat answers on the socket in dir with h.
 func nodeThat(t *testing.T, dir string, h http.HandlerFunc) {
 	t.Helper()

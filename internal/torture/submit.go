@@ -93,7 +93,7 @@ func (r *round) byAPI(ctx context.Context, rc *receipt, doc []byte) {
 			if rc.Cancel > 0 && sleep(ctx, rc.Cancel) {
 				_, _ = c.Cancel(ctx, rc.id) // what became of it, history tells
 			}
-		case errors.Is(err, api.ErrNoAnswer), told && problem.Status == http.StatusInternalServerError:
+		case api.Away(err), told && problem.Status == http.StatusInternalServerError:
 			rc.doubt = true
 		case told && problem.Status < http.StatusInternalServerError:
 			rc.refused = problem.Error()
