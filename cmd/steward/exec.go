@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/steward-bus/steward/ack"
 	"github.com/steward-bus/steward/internal/api"
 	"github.com/steward-bus/steward/store"
 	"github.com/steward-bus/steward/subject"
@@ -89,11 +88,22 @@ func (e *env) exec(ctx context.Context, cl *api.Client, d draft, detach bool, ti
 		if err := e.outputOf(r, prefix); err != nil {
 			return err
 		}
-		if r.State == store.Ended && r.Outcome != ack.Done {
-			fmt.Fprintf(e.stderr, "steward: %s: %s%s\n", r.ToNode, r.Outcome, because(r))
+		if r.State == store.Ended {
+			e.explain(r)
 		}
 	}
 	return ended(records)
+}
+
+// explain says of a message that did not come to the wanted end where it stands,
+// and why.
+func (e *env) explain(r store.Record) {
+	switch {
+	case r.State != store.Ended:
+		fmt.Fprintf(e.stderr, "steward: %s: %s%s\n", r.ToNode, r.State, because(r))
+	case outcomeCode([]store.Record{r}) != exitOK:
+		fmt.Fprintf(e.stderr, "steward: %s: %s%s\n", r.ToNode, r.Outcome, because(r))
+	}
 }
 
 func because(r store.Record) string {

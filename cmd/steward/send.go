@@ -112,11 +112,10 @@ flags describe. When it prints them they are durable. All of them are accepted, 
 						return err
 					}
 				}
-				err = printAll(e, records, func() [][]string { return messageRows(records) })
-				if wait && err == nil {
-					return ended(records)
+				if wait {
+					return e.printEnded(records)
 				}
-				return err
+				return printAll(e, records, func() [][]string { return messageRows(records) })
 			})
 		},
 	}

@@ -57,9 +57,28 @@ func (e *env) await(ctx context.Context, cl *api.Client, records []store.Record,
 		}
 	}
 	if len(late) > 0 {
+		for _, r := range records[:min(len(records), 20)] {
+			if r.State != store.Ended {
+				e.explain(r)
+			}
+		}
 		fmt.Fprintf(e.stderr, "steward: still on its way; nothing is lost. To wait on: steward wait %s\n", strings.Join(late, " "))
 	}
 	return records, nil
+}
+
+// printEnded prints messages that were waited for, why they did not come to the
+// wanted end, and returns the error that carries their code.
+func (e *env) printEnded(records []store.Record) error {
+	if err := printAll(e, records, func() [][]string { return messageRows(records) }); err != nil {
+		return err
+	}
+	for _, r := range records {
+		if e.isTable() && r.State == store.Ended {
+			e.explain(r)
+		}
+	}
+	return ended(records)
 }
 
 // noticeAfter is how long a person waits without being told for what.
@@ -82,7 +101,7 @@ func (e *env) notice(ctx context.Context, cl *api.Client, records []store.Record
 		}
 		for _, r := range records {
 			if r, err := cl.Message(ctx, r.ID); err == nil && r.State != store.Ended {
-				fmt.Fprintf(e.stderr, "steward: %s: %s%s\n", r.ToNode, r.State, because(r))
+				e.explain(r)
 			}
 		}
 		if ctx.Err() == nil {
@@ -114,10 +133,7 @@ func (e *env) waitCmd() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if err := printAll(e, records, func() [][]string { return messageRows(records) }); err != nil {
-					return err
-				}
-				return ended(records)
+				return e.printEnded(records)
 			})
 		},
 	}
