@@ -227,16 +227,19 @@ func (db *DB) newID() uuid.UUID {
 	return id
 }
 
-// next is the smallest UUIDv7 above id.
+// next is a UUIDv7 above id: a millisecond above, and random below that. A journal
+// comes here from the same id again when it is opened twice while the clock is
+// behind, or was put back; what it gave then it must not give once more.
 func next(id uuid.UUID) uuid.UUID {
-	for i := len(id) - 1; i >= 0; i-- {
-		id[i]++
-		if id[i] != 0 {
+	above := uuid.New()
+	copy(above[:6], id[:6])
+	for i := 5; i >= 0; i-- {
+		if above[i]++; above[i] != 0 {
 			break
 		}
 	}
-	id[6], id[8] = id[6]&0x0f|0x70, id[8]&0x3f|0x80
-	return id
+	above[6], above[8] = above[6]&0x0f|0x70, above[8]&0x3f|0x80
+	return above
 }
 
 // Fresh gives m what the accepting node fills in, except its place.
