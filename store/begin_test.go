@@ -56,6 +56,9 @@ func TestLostJournalIsNotBegunAnew(t *testing.T) {
 			if err := store.Init(path); err != nil {
 				t.Fatal(err)
 			}
+			if sum, err := store.Stats(path); err != nil || sum.Messages != 0 || sum.ID != "" {
+				t.Errorf("stats of it: %+v, %v", sum, err)
+			}
 			if db, err = store.Open(path, store.Options{Node: "central", MinFree: 1, Traces: traces}); err != nil {
 				t.Fatal(err)
 			}

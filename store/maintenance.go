@@ -46,7 +46,11 @@ func Stats(path string) (s Summary, err error) {
 			}
 			s.Free = s.Bytes - tx.Size() + int64(b.Stats().FreePageN)*int64(b.Info().PageSize)
 			for key, to := range map[string]func([]byte){"node": func(v []byte) { s.Node = string(v) }, "id": func(v []byte) { s.ID = fmt.Sprintf("%x", v) }} {
-				v, err := unseal(bucketMeta, []byte(key), tx.Bucket(bucketMeta).Get([]byte(key)))
+				v := tx.Bucket(bucketMeta).Get([]byte(key))
+				if v == nil {
+					continue // it was never opened
+				}
+				v, err := unseal(bucketMeta, []byte(key), v)
 				if err != nil {
 					return err
 				}

@@ -229,8 +229,11 @@ func TestStoreCommands(t *testing.T) {
 	if err := os.Remove(journal); err != nil {
 		t.Fatal(err)
 	}
-	if r := f.do(run...); r.code == 0 || !strings.Contains(r.stderr, "the journal is gone") {
-		t.Errorf("run without the journal: %+v", r)
+	for _, left := range []string{"journal.db.opening", "messages.log"} {
+		if r := f.do(run...); r.code == 0 || !strings.Contains(r.stderr, "the journal is gone") || !strings.Contains(r.stderr, left) {
+			t.Errorf("run without the journal, but with %s: %+v", left, r)
+		}
+		_ = os.Remove(journal + ".opening")
 	}
 	if out := f.want(0, "store", "init", "-o", "jsonl"); !strings.Contains(out, journal) {
 		t.Errorf("init: %s", out)
