@@ -24,7 +24,7 @@ func (p *Publisher) send(ctx context.Context, out store.Outgoing) error {
 		return p.publish(ctx, out)
 	}
 	road, payload := p.Store.RoadOf(p.Subject), out.Payload
-	probe := road.Shut || p.stranger(road.Store) // ask who is there first: a batch must say who it is for
+	probe := out.Shut || p.stranger(road.Store) // ask who is there first: a batch must say who it is for
 	if probe {
 		p.Store.Unsent(p.Subject, out)
 		payload = nil
@@ -73,7 +73,7 @@ func (p *Publisher) stranger(journal uuid.UUID) bool {
 func (p *Publisher) publish(ctx context.Context, out store.Outgoing) error {
 	ctx, cancel := context.WithTimeout(ctx, p.Policy.AckTimeout())
 	defer cancel()
-	probe, payload := p.Store.RoadOf(p.Subject).Shut, out.Payload
+	probe, payload := out.Shut, out.Payload
 	if probe {
 		p.Store.Unsent(p.Subject, out)
 		payload = nil
@@ -150,15 +150,15 @@ func (p *Publisher) missed(entries []store.Entry, err error) error {
 // take does what the receiver's reply asks for.
 func (p *Publisher) take(entries []store.Entry, a answer, probe bool) error {
 	p.failures = 0
-	switch {
-	case a.Refused == store.RefusedFenced:
+	switch a.Refused {
+	case store.RefusedFenced:
 		p.trouble(true, uuid.Nil, "%s has met a later life of this node (%s): another node served as %s, or this one was restored from an old copy; this one goes on with a life that is later still", p.Subject.Node, a.Fence, p.Node)
 		if err := p.Store.Outlive(a.Fence); err != nil {
 			return fmt.Errorf("%w: %w", errAttempt, err)
 		}
 		p.failures = 1
 		return errAttempt
-	case a.Refused == store.RefusedStore:
+	case store.RefusedStore:
 		return p.meet(a.Store)
 	}
 	p.hearOf(a.Loss)

@@ -22,6 +22,7 @@ func TestGiveUpWhileSending(t *testing.T) {
 	db := openJournal(t, filepath.Join(t.TempDir(), "j.db"), store.Options{})
 	defer db.Close()
 	s := subject.Subject{Prefix: subject.Prefix, Node: "ship1", Kind: subject.CommandACK, Method: "Echo"}
+	meet(t, db, s)
 	for range 100 {
 		m := &message.Message{ToNode: "ship1", Kind: subject.CommandACK, Method: "Echo", Data: []string{"x"}}
 		db.Fresh(m, time.Now())

@@ -102,9 +102,8 @@ func TestNoticeOfWhatIsRefined(t *testing.T) {
 	for _, m := range ms {
 		places = append(places, m.Place)
 	}
-	if _, err := db.Next(s, message.Place{}, 2, 1<<20); err != nil { // sent, and no answer
-		t.Fatal(err)
-	}
+	meet(t, db, s)
+	send(t, db, s, 2) // and no answer
 	if _, err := db.GiveUp(s, places, ack.Expired, "test", func(message.Place) int { return 1 }); err != nil {
 		t.Fatal(err)
 	}

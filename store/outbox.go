@@ -31,6 +31,7 @@ type Outgoing struct {
 	Entries     []Entry
 	Payload     []byte
 	ContentType string
+	Shut        bool // the road was: it may not be sent before Met
 
 	before message.Place // what counted as sent before it
 }
@@ -40,8 +41,8 @@ type Outgoing struct {
 // size bytes (but at least one). Messages up to after have been answered, by acks
 // whose commit may still be on its way.
 //
-// From the call on, what it reads counts as sent: whoever gives it up meanwhile
-// learns that it may have arrived. Unsent takes that back. Only one goroutine may
+// From the call on, what it reads counts as sent, but on a shut road: whoever gives
+// it up meanwhile learns that it may have arrived. Unsent takes that back. Only one goroutine may
 // call both, and Shut and Met, for a subject.
 func (db *DB) Next(s subject.Subject, after message.Place, count, size int) (out Outgoing, err error) {
 	name := s.String()
@@ -58,14 +59,16 @@ func (db *DB) Next(s subject.Subject, after message.Place, count, size int) (out
 		}
 	}
 	leaving := maps.Clone(o.leaving)
-	out.before = o.attempted
-	o.attempted = message.Place{Epoch: uuid.Max, Seq: math.MaxUint64} // what is read is not known yet
+	out.before, out.Shut = o.attempted, o.shut
+	if !out.Shut {
+		o.attempted = message.Place{Epoch: uuid.Max, Seq: math.MaxUint64} // what is read is not known yet
+	}
 	db.mu.Unlock()
 	defer func() {
 		db.mu.Lock()
 		defer db.mu.Unlock()
 		o.attempted = out.before
-		if n := len(out.Entries); n > 0 && out.Entries[n-1].Place.Compare(out.before) > 0 {
+		if n := len(out.Entries); n > 0 && !out.Shut && out.Entries[n-1].Place.Compare(out.before) > 0 {
 			o.attempted = out.Entries[n-1].Place
 		}
 	}()
@@ -177,7 +180,6 @@ func (db *DB) Subjects() (waiting, awaiting []subject.Subject) {
 type Road struct {
 	Store   uuid.UUID     // receiver store that the batch is for; Nil: not met yet
 	Settled message.Place // the sender holds all acks up to here, durably
-	Shut    bool          // nothing may be sent before Met
 }
 
 // RoadOf is what a batch for s must say.
@@ -185,7 +187,7 @@ func (db *DB) RoadOf(s subject.Subject) Road {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	o := db.stat(s.String())
-	return Road{o.store, o.settled, o.shut}
+	return Road{o.store, o.settled}
 }
 
 func mayHaveBeenSent(o *outStat, p message.Place) bool {

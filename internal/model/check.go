@@ -145,8 +145,9 @@ func (w *world) finds() {
 
 // neverSent reports whether message i has not left, and its sender can know it.
 func (w *world) neverSent(m *Model, i int8) bool {
-	for _, it := range w.nodes[central].read.items {
-		if it.at != 0 && it.message == i {
+	e := &w.nodes[central]
+	for _, it := range e.read.items {
+		if it.at != 0 && it.message == i && !(e.shut && m.has(ShutAsks)) {
 			return false
 		}
 	}

@@ -61,7 +61,7 @@ func (m *Model) waiting(e *end, count int8) (out outgoing) {
 func (m *Model) next(w *world, n node, count int8) {
 	e := &w.nodes[n]
 	e.read, e.before = m.waiting(e, count), e.attempted
-	if m.has(ReadIsAttempt) {
+	if m.has(ReadIsAttempt) && !(e.shut && m.has(ShutAsks)) {
 		e.attempting()
 	}
 	if m.Faults.Cancel+m.Faults.Expire > 0 {
