@@ -72,8 +72,8 @@ func (r *round) observe(ctx context.Context) {
 }
 
 // drain waits until nothing is under way anywhere, or the time for that is up. It
-// returns what it waited for last.
-func (r *round) drain(ctx context.Context) (last string) {
+// returns what it waited for last, and what was not quiet in the end.
+func (r *round) drain(ctx context.Context) (last string, late []string) {
 	ctx, cancel := context.WithTimeout(ctx, r.patience)
 	defer cancel()
 	dead := func() bool {
@@ -84,13 +84,18 @@ func (r *round) drain(ctx context.Context) (last string) {
 		}
 		return false
 	}
-	for calm := 0; calm < 2 && !dead() && sleep(ctx, 50*time.Millisecond); {
+	calm := 0
+	for calm < 2 && !dead() && sleep(ctx, 50*time.Millisecond) {
 		calm++
 		if list := r.busy(ctx); len(list) > 0 {
-			calm, last = 0, strings.Join(list, "; ")
+			calm, late = 0, list
+			last = strings.Join(list, "; ")
 		}
 	}
-	return last
+	if calm == 2 {
+		late = nil
+	}
+	return last, late
 }
 
 // busy says what is still under way.
@@ -135,11 +140,11 @@ func (r *round) untaken() (list []string) {
 }
 
 // collect reads what the fleet says now.
-func (r *round) collect(ctx context.Context) (ev evidence, err error) {
+func (r *round) collect(ctx context.Context, late []string) (ev evidence, err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.patience)
 	defer cancel()
 	ev = evidence{
-		plan: r.plan, late: r.busy(ctx), left: r.untaken(), finals: r.finals, received: map[string]map[string]store.Record{},
+		plan: r.plan, late: late, left: r.untaken(), finals: r.finals, received: map[string]map[string]store.Record{},
 		effects: map[string][]effectLine{}, lines: map[string]map[subject.Kind][]string{},
 	}
 	for name, n := range r.nodes {
@@ -203,8 +208,8 @@ func (r *round) haunt(ctx context.Context, ev *evidence) (evidence, error) {
 	if _, err := r.copies.send(ctx, r.broker, rand.New(rand.NewPCG(r.plan.Seed, 0)), maxCopies); err != nil {
 		return evidence{}, fmt.Errorf("send copies: %w", err)
 	}
-	r.drain(ctx)
-	after, err := r.collect(ctx)
+	_, late := r.drain(ctx)
+	after, err := r.collect(ctx, append(late, ev.late...))
 	after.before = ev
 	return after, err
 }

@@ -116,11 +116,11 @@ func (r *round) run(ctx context.Context) (res result, err error) {
 	looking.Go(func() { r.observe(look) })
 	r.trouble(ctx)
 	calm := time.Now()
-	last := r.drain(ctx)
+	last, late := r.drain(ctx)
 	drained := time.Since(calm)
 	stop()
 	looking.Wait()
-	ev, err := r.collect(ctx)
+	ev, err := r.collect(ctx, late)
 	if err == nil {
 		before := ev
 		ev, err = r.haunt(ctx, &before)
