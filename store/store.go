@@ -101,6 +101,7 @@ type DB struct {
 	inboxes  map[string]int
 	ended    int // records of ended messages
 	lastID   uuid.UUID
+	gaveLast bool // lastID was given in this life
 	accepted uint64
 
 	pruneFrom []byte // id of the message at which the next Prune begins
@@ -221,9 +222,22 @@ func (db *DB) newID() uuid.UUID {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	if c := string(id[:]); c <= string(db.lastID[:]) {
-		id = next(db.lastID)
+		if id = next(db.lastID); db.gaveLast {
+			id = after(db.lastID)
+		}
 	}
-	db.lastID = id
+	db.lastID, db.gaveLast = id, true
+	return id
+}
+
+// after is the smallest UUIDv7 above id, which is of this life.
+func after(id uuid.UUID) uuid.UUID {
+	for i := len(id) - 1; i >= 0; i-- {
+		if id[i]++; id[i] != 0 {
+			break
+		}
+	}
+	id[6], id[8] = id[6]&0x0f|0x70, id[8]&0x3f|0x80
 	return id
 }
 

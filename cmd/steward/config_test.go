@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/steward-bus/steward/internal/stewardtest"
 )
@@ -102,7 +103,13 @@ func TestBrokerWhoseNameIsNotKnown(t *testing.T) {
 	n := begin(t, env, "run", "--node", "a", "--data", dir)
 	n.line(`"msg":"configuration"`, "STEWARD_RETRIES")
 	n.line(`"msg":"no broker yet; messages are accepted and wait"`, "no..such", "no such host")
-	if s := call(t, nil, "", "status", "--data", dir).stdout; !strings.Contains(s, "not connected: ") || !strings.Contains(s, "no such host") {
+	var status ran
+	for end := time.Now().Add(patience); status.code != 0 || status.stdout == ""; status = call(t, nil, "", "status", "--data", dir) {
+		if time.Now().After(end) {
+			t.Fatalf("status: %+v", status)
+		}
+	}
+	if s := status.stdout; !strings.Contains(s, "not connected: ") || !strings.Contains(s, "no such host") {
 		t.Errorf("status: %s", s)
 	}
 }
