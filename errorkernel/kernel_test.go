@@ -35,6 +35,13 @@ func (p *place) take(f errorkernel.Failure) error {
 	return nil
 }
 
+// fail lets take return err from now on.
+func (p *place) fail(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.err = err
+}
+
 func (p *place) total() (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -211,9 +218,7 @@ func TestFailureOfTheRoadDoesNotFeedOnItself(t *testing.T) {
 		if got := k.Stats().ForwardErrors; got != uint64(attempts) {
 			t.Errorf("%d errors counted, %d happened", got, attempts)
 		}
-		sent.mu.Lock()
-		sent.err = nil
-		sent.mu.Unlock()
+		sent.fail(nil)
 		pass(6 * time.Minute)
 		if sent.total() != 1 {
 			t.Error("the failure did not reach central when the road was back")

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,9 +19,9 @@ func numbered(n int) string { return fmt.Sprintf("019a9f2c-0000-7000-8000-%012d"
 // forwarded where that has to be.
 func TestToldIsWhatWasStoredAndForwarded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var told []string
+		var told ids
 		var kept, sent place
-		k := &errorkernel.Kernel{Store: kept.take, Forward: sent.take, Told: func(id string) { told = append(told, id) }}
+		k := &errorkernel.Kernel{Store: kept.take, Forward: sent.take, Told: told.add}
 		stop := running(t, k)
 		report := func(n int, class errorkernel.Class) {
 			k.Report(errorkernel.Failure{ID: numbered(n), Class: class, Cause: "boom"})
@@ -30,27 +31,47 @@ func TestToldIsWhatWasStoredAndForwarded(t *testing.T) {
 		k.Report(errorkernel.Failure{Class: errorkernel.Transport, Cause: "it has no ID"})
 		report(2, errorkernel.Handler) // waits for the end of the window
 		report(3, errorkernel.Expiry)
-		if !slices.Equal(told, []string{numbered(1)}) {
-			t.Errorf("told %q", told)
-		}
+		told.want(t, 1)
 		pass(10 * time.Second)
-		if !slices.Equal(told, []string{numbered(1), numbered(3)}) {
-			t.Errorf("at the end of the window told %q", told)
-		}
-		sent.err = errors.New("no room")
+		told.want(t, 1, 3)
+		sent.fail(errors.New("no room"))
 		report(4, errorkernel.Unknown)
 		report(5, errorkernel.Unknown)
 		pass(time.Hour)
-		if len(told) != 2 {
-			t.Errorf("not forwarded, and told %q", told)
-		}
-		sent.err = nil
+		told.want(t, 1, 3)
+		sent.fail(nil)
 		pass(time.Hour)
+		told.want(t, 1, 3, 5)
 		must(t, stop())
-		if told[len(told)-1] != numbered(5) || kept.total() != 6 || sent.total() != 6 {
-			t.Errorf("told %q; %d kept, %d sent", told, kept.total(), sent.total())
+		if kept.total() != 6 || sent.total() != 6 {
+			t.Errorf("%d kept, %d sent", kept.total(), sent.total())
 		}
 	})
+}
+
+// ids is what Told was called with.
+type ids struct {
+	mu   sync.Mutex
+	list []string
+}
+
+func (l *ids) add(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = append(l.list, id)
+}
+
+func (l *ids) want(t *testing.T, ns ...int) {
+	t.Helper()
+	var want []string
+	for _, n := range ns {
+		want = append(want, numbered(n))
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !slices.Equal(l.list, want) {
+		t.Errorf("told %q, want %q", l.list, want)
+	}
 }
 
 // A record is resolved when all that it stands for is over, in its run or after

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -221,9 +222,10 @@ func TestProcessThatWaitsIsNoFailure(t *testing.T) {
 		var kept place
 		k := &errorkernel.Kernel{Store: kept.take, Waits: func(err error) bool { return errors.Is(err, full) }}
 		stop := running(t, k)
-		room, starts := false, 0
+		var room atomic.Bool
+		var starts atomic.Int64
 		must(t, k.Go("publish", func(ctx context.Context) error {
-			if starts++; !room {
+			if starts.Add(1); !room.Load() {
 				return fmt.Errorf("keep acks: %w", full)
 			}
 			<-ctx.Done()
@@ -231,10 +233,10 @@ func TestProcessThatWaitsIsNoFailure(t *testing.T) {
 		}))
 		pass(time.Hour + time.Second/2)
 		s := k.Processes()[0]
-		if s.State != errorkernel.Backoff || s.Restarts != 0 || !strings.Contains(s.LastError, "the disk is full") || starts != 3601 {
-			t.Errorf("after an hour and %d starts: %+v", starts, s)
+		if s.State != errorkernel.Backoff || s.Restarts != 0 || !strings.Contains(s.LastError, "the disk is full") || starts.Load() != 3601 {
+			t.Errorf("after an hour and %d starts: %+v", starts.Load(), s)
 		}
-		room = true
+		room.Store(true)
 		pass(time.Second)
 		if s := k.Processes()[0]; s.State != errorkernel.Running {
 			t.Errorf("there is room: %+v", s)
