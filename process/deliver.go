@@ -2,7 +2,6 @@ package process
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -41,14 +40,25 @@ func (p *Publisher) send(ctx context.Context, out store.Outgoing) error {
 	}
 	reply, err := p.request(ctx, out.Entries, h, payload)
 	p.unsent(out, err)
+	if err == nil && !probe && (reply.Store == road.Store) == (reply.Refused == store.RefusedStore) {
+		err = p.missed(out.Entries, fmt.Errorf("%w: journal %s answers what journal %s was asked", errAnswer, reply.Store, road.Store))
+	}
 	if err != nil {
-		return err
+		return p.puzzled(err)
 	}
 	if reply.untouched(began) {
 		p.Store.Unsent(p.Subject, out)
 	}
 	failpoint.Hit(failpoint.Answered)
 	return p.take(out.Entries, reply, probe)
+}
+
+// puzzled tells of an answer that is none, and returns err.
+func (p *Publisher) puzzled(err error) error {
+	if errors.Is(err, errAnswer) {
+		p.trouble(true, uuid.Nil, "%s: what was asked counts as unanswered: %v", p.Subject, err)
+	}
+	return err
 }
 
 // unsent takes back what certainly did not leave, or found nobody: then the road is
@@ -103,9 +113,13 @@ func (p *Publisher) request(ctx context.Context, entries []store.Entry, h Header
 	p.mu.Lock()
 	p.abort = cancel
 	p.mu.Unlock()
+	items := len(entries)
+	if len(payload) == 0 {
+		items = 0
+	}
 	data, err := p.Conn.Request(rctx, p.Subject, h, payload)
 	if err == nil {
-		err = json.Unmarshal(data, &a)
+		a, err = readAnswer(data, items)
 	}
 	if err == nil && a.Error != "" {
 		err = errors.New(a.Error)
@@ -166,7 +180,7 @@ func (p *Publisher) take(entries []store.Entry, a answer, probe bool) error {
 		return p.meet(a.Store)
 	}
 	p.refused = 0
-	acks := a.acks(len(entries))
+	acks := a.acks()
 	if n := len(acks); n > 0 && acks[n-1].Verdict == ack.Busy {
 		p.mu.Lock()
 		p.lastErr = acks[n-1].Reason

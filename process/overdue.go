@@ -73,9 +73,10 @@ func (p *Publisher) ask(ctx context.Context, overdue []store.Overdue) error {
 	var a answer
 	data, err := p.Conn.Request(rctx, p.Subject, h, payload)
 	if err == nil {
-		err = json.Unmarshal(data, &a)
+		a, err = readAnswer(data, len(ids))
 	}
-	if err == nil && a.Store != uuid.Nil && a.Store != p.Store.RoadOf(p.Subject).Store {
+	_ = p.puzzled(err) // it is asked again
+	if err == nil && a.Error == "" && a.Store != p.Store.RoadOf(p.Subject).Store {
 		if err := p.meet(a.Store); !errors.Is(err, errAttempt) { // that it has no trace of them is no news
 			return err
 		}

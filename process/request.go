@@ -2,16 +2,13 @@ package process
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 
-	"github.com/steward-bus/steward/ack"
 	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/store"
 	"github.com/steward-bus/steward/subject"
@@ -111,64 +108,4 @@ func parsePlace(s string) (p message.Place, err error) {
 	}
 	p.Seq, err = strconv.ParseUint(seq, 10, 64)
 	return p, err
-}
-
-// answer is the reply to a request, in JSON.
-type answer struct {
-	Store   uuid.UUID     `json:"store"`
-	Refused store.Refusal `json:"refused,omitempty"`
-	Fence   uuid.UUID     `json:"fence,omitzero"`
-	Alone   time.Duration `json:"aloneNs,omitempty"`    // with Refused: for so long nobody else listened for this name
-	Loss    uuid.UUID     `json:"lostHistory,omitzero"` // said until a request says that it was heard
-	Acks    []ackRun      `json:"acks,omitempty"`
-	Traces  []store.Trace `json:"traces,omitempty"`
-	Error   string        `json:"error,omitempty"` // the request could not be read
-}
-
-// ackRun is the same ack for Count neighbours; 0 stands for 1.
-type ackRun struct {
-	ack.Ack
-	Count int `json:"count,omitempty"`
-}
-
-func runsOf(acks []ack.Ack) (runs []ackRun) {
-	for _, a := range acks {
-		if n := len(runs); n > 0 && runs[n-1].Ack == a {
-			runs[n-1].Count++
-			continue
-		}
-		runs = append(runs, ackRun{a, 1})
-	}
-	return runs
-}
-
-// acks are the acks that a holds, up to limit.
-func (a answer) acks(limit int) (acks []ack.Ack) {
-	for _, r := range a.Acks {
-		for range min(max(r.Count, 1), limit-len(acks)) {
-			acks = append(acks, r.Ack)
-		}
-	}
-	return acks
-}
-
-func (a answer) encode() []byte {
-	b, err := json.Marshal(a)
-	if err != nil {
-		return []byte(`{"error":"the answer cannot be encoded"}`)
-	}
-	return b
-}
-
-// untouched reports whether nobody can have taken what was sent: the journal that
-// refuses it was the only one that listened since before. A refusal alone does not
-// say so: it may answer a late copy, and an earlier one have found another journal.
-func (a answer) untouched(sent time.Time) bool {
-	now := time.Now()
-	elapsed := max(now.Sub(sent), now.Round(0).Sub(sent.Round(0)))
-	return a.Refused == store.RefusedStore && a.Alone > elapsed+elapsed/8+10*time.Millisecond // two clocks do not run alike
-}
-
-func answerOf(r store.Reply) answer {
-	return answer{Store: r.Store, Refused: r.Refused, Fence: r.Fence, Loss: r.Loss, Acks: runsOf(r.Acks)}
 }

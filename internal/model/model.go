@@ -65,6 +65,7 @@ type Faults struct {
 	Busy    int8 // no room now
 	Away    int8 // requests that find nobody, and are known not to have arrived
 	Stop    Each // clean stops, and opened again
+	Alien   int8 // answers of a journal that was not asked
 	Mute    int8 // batches that are sent before the hello of a new journal is heard
 }
 

@@ -26,6 +26,7 @@ var (
 var small = []model.Model{
 	{Name: "good days", Messages: 2},
 	{Name: "refusals", Messages: 2, Faults: model.Faults{Reject: 1, Busy: 1}},
+	{Name: "answers of others", Messages: 1, Faults: model.Faults{Alien: 1, Cancel: 1, Crash: sender}},
 	{Name: "crashes", Messages: 1, Late: 2, Faults: model.Faults{Crash: both}},
 	{Name: "giving up", Messages: 1, Faults: model.Faults{Cancel: 1, Expire: 1, Crash: sender}},
 	{Name: "receiver away", Messages: 1, Faults: model.Faults{Away: 2, Cancel: 1, Crash: sender}},
@@ -148,6 +149,7 @@ var mutants = []struct {
 	{model.RerunMayHaveRun, "the outcome says that it never ran, and it ran", model.Model{Messages: 1, Rerun: true, Faults: model.Faults{Lose: receiver, Expire: 1}}},
 	{model.RerunMayHaveRun, "the outcome says that it never ran, and it ran", model.Model{Messages: 1, Rerun: true, Faults: model.Faults{Lose: receiver, Reject: 1}}},
 	{model.AcksBeforeMet, "it asked for a rerun, and is unknown", model.Model{Messages: 2, Rerun: true, Faults: model.Faults{Lose: receiver}}},
+	{model.AnswerOfAsked, "the sender holds an ack that the receiver never gave", model.Model{Messages: 1, Faults: model.Faults{Alien: 1}}},
 	{model.StaleIsUnknown, "delivered, and the receiver never accepted it", model.Model{Kind: model.EventACK, Messages: 2, Faults: model.Faults{Rewind: sender, Reject: 1}}},
 	{model.AskOverdue, "once faults stop a message is left without outcome", model.Model{Messages: 1, Faults: model.Faults{Lose: receiver}}},
 	{model.AskMeets, "it asked for a rerun, and is unknown", model.Model{Messages: 1, Rerun: true, Faults: model.Faults{Lose: receiver}}},

@@ -28,6 +28,7 @@ const (
 	MetRerunGoesOn                          // store.Met: but for what may run again
 	RerunMayHaveRun                         // store.Met, status.never: and may have run before, whatever the new journal says
 	AcksBeforeMet                           // store.Met: acks that were on their way to the disk come first
+	AnswerOfAsked                           // Publisher.send: what another journal says than the one that was asked is no answer
 	StaleIsUnknown                          // store.answered: stale is no acceptance
 	AskOverdue                              // Publisher.ask: a result that does not come is asked for
 	AskMeets                                // Publisher.ask: an answer of another journal is no answer
@@ -55,7 +56,7 @@ var ruleNames = [...]string{
 	"EpochPerOpening", "Prefix", "ProbeStranger", "ReadIsAttempt", "RefusedIsAttempt", "RefusedByOlder", "OpeningCountsAsAttempt",
 	"NewRoadShut", "NobodyShuts", "StopShuts", "ShutAsks", "MetOpens", "ShutByJournal",
 	"GiveUpUnknown", "VoidTravels", "VoidIsNotSent", "VoidOutlivesAck", "MetEndsSent", "MetRerunGoesOn", "RerunMayHaveRun",
-	"AcksBeforeMet", "StaleIsUnknown", "AskOverdue", "AskMeets", "OnlyUnknownRefined", "ForStore", "Fence",
+	"AcksBeforeMet", "AnswerOfAsked", "StaleIsUnknown", "AskOverdue", "AskMeets", "OnlyUnknownRefined", "ForStore", "Fence",
 	"MarkWithInbox", "AdoptSettled", "LossRepeated", "StoredAcks", "ExactAcks", "HistoryAnswers", "BusyEndsBatch", "StartedFirst",
 	"ExpiredNotStarted", "FinishWithResult", "ResultAgain", "AskTellsCancelled", "CopyNoticed", "CopyDoesNotRun",
 	"RunTakenUp",

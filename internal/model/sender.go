@@ -207,6 +207,8 @@ func (m *Model) hear(w *world, n node) {
 	switch {
 	case a.kind == question:
 		m.traced(w, n, a)
+	case a.kind == batch && !a.refused && a.store != w.nodes[n].road.store && m.has(AnswerOfAsked):
+		m.say("that is no answer to %s", n)
 	case a.fenced:
 		m.say("%s hears that it was fenced", n)
 	case a.refused || a.kind == probe:

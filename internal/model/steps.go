@@ -11,6 +11,7 @@ const (
 	doPublish
 	doAsk
 	doNoAnswer
+	doAlien
 	doHear
 	doArrive
 	doDrop
@@ -102,6 +103,9 @@ func (m *Model) traffic(w *world, n node, out []step) []step {
 	}
 	if e.waits != nothing {
 		add(step{do: doNoAnswer})
+	}
+	if n == central && e.waits == batch && w.answers[n].kind == nothing && w.left.Alien > 0 {
+		add(step{do: doAlien})
 	}
 	free := false
 	for k, p := range w.net[n][:m.late()] {
@@ -266,6 +270,9 @@ func (m *Model) step(w *world, s step) {
 		m.ask(w, s.n)
 	case doNoAnswer:
 		m.noAnswer(w, s.n)
+	case doAlien:
+		w.left.Alien--
+		m.alien(w, s.n)
 	case doHear:
 		m.hear(w, s.n)
 	case doArrive:
