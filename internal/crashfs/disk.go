@@ -28,6 +28,7 @@ type Fault struct {
 	Sync  syscall.Errno // of an fsync; what it was to bring to the disk is lost for good
 	Names syscall.Errno // of making, renaming and deleting files
 	Full  bool          // there is no free byte, and statfs says so
+	Room  int64         // bytes by which files may grow until there is none; 0: enough
 }
 
 // Disk is what lies on the file system, as it is seen and as it would be found
@@ -199,9 +200,35 @@ func (d *Disk) write(f *file, c change) syscall.Errno {
 	if e := d.fault.Write; e != 0 {
 		return e
 	}
+	if d.fault.Room > 0 && !d.grow(c.at+int64(len(c.data))-int64(len(f.data))) {
+		return syscall.ENOSPC
+	}
 	f.data, f.changed = c.apply(f.data), time.Now()
 	f.pending = append(f.pending, c)
 	return 0
+}
+
+// grow takes n bytes of the room that is left, if there are so many.
+func (d *Disk) grow(n int64) bool {
+	if n <= 0 {
+		return true
+	}
+	if n >= d.fault.Room {
+		return false
+	}
+	d.fault.Room -= n
+	return true
+}
+
+// free is how many bytes of it are free.
+func (d *Disk) free() int64 {
+	switch {
+	case d.fault.Full:
+		return 0
+	case d.fault.Room > 0:
+		return d.fault.Room
+	}
+	return size
 }
 
 // sync brings f to the disk, and the names that go with it.

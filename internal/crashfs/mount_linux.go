@@ -304,9 +304,10 @@ func (k *kernel) StatFs(_ <-chan struct{}, _ *fuse.InHeader, out *fuse.StatfsOut
 		return fuse.Status(e)
 	}
 	defer k.d.mu.Unlock()
+	free := uint64(k.d.free() / page)
 	out.Bsize, out.Frsize, out.Blocks, out.Files, out.NameLen = page, page, size/page, 1<<20, 255
-	if !k.d.fault.Full {
-		out.Bfree, out.Bavail, out.Ffree = size/page, size/page, 1<<20
+	if out.Bfree, out.Bavail = free, free; free > 0 {
+		out.Ffree = 1 << 20
 	}
 	return fuse.OK
 }

@@ -52,7 +52,8 @@ const perhaps = 10
 func (c *campaign) run(ctx context.Context, dir string) error {
 	bin := filepath.Join(dir, "steward")
 	defer os.Remove(bin)
-	if err := build(ctx, bin); err != nil {
+	defer os.Remove(bin + nextBuild)
+	if err := errors.Join(build(ctx, bin), build(ctx, bin+nextBuild, "-ldflags", "-X main.version=next")); err != nil {
 		return err
 	}
 	lines, err := os.OpenFile(c.results, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
@@ -168,6 +169,9 @@ func (c *campaign) beside(a act) int {
 	return a.beside * runtime.NumCPU()
 }
 
+// nextBuild ends the name of another build of a steward.
+const nextBuild = ".next"
+
 // build makes a steward with its fail points.
 func build(ctx context.Context, bin string, flags ...string) error {
 	args := slices.Concat([]string{"build", "-tags", "failpoint"}, flags, []string{"-o", bin, "github.com/steward-bus/steward/cmd/steward"})
@@ -186,7 +190,7 @@ func (c *campaign) round(ctx context.Context, a act, dir, bin string, number int
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return result{}, err
 	}
-	r := &round{plan: newPlan(c.seed, number, a.options), dir: dir, bin: bin, exe: exe, keep: c.keep, limits: c.limits}
+	r := &round{plan: newPlan(c.seed, number, a.options), dir: dir, bin: bin, next: bin + nextBuild, exe: exe, keep: c.keep, limits: c.limits}
 	res, err := r.run(ctx)
 	if err != nil {
 		return res, err

@@ -39,15 +39,23 @@ func (n *node) copyJournal() error {
 // loseJournal leaves nothing of it, or what the backup had.
 func (n *node) loseJournal(how string) error {
 	if how == journalLost {
-		n.out(event{Node: n.name, What: faultJournal + " " + how, At: time.Now()})
+		n.out(n.loss(how))
 		return n.beginAnew()
 	}
 	if n.backup == nil { // a backup of today is for tomorrow
 		return n.copyJournal()
 	}
-	n.out(event{Node: n.name, What: faultJournal + " " + how, At: time.Now()})
+	n.out(n.loss(how))
 	tmp := n.journal() + ".restored"
 	return errors.Join(writeSynced(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, n.backup), os.Rename(tmp, n.journal()), syncDir(n.dir))
+}
+
+func (n *node) loss(how string) event {
+	fault := faultJournal
+	if n.name == central {
+		fault = faultSender
+	}
+	return event{Node: n.name, What: fault + " " + how, At: time.Now()}
 }
 
 // beginAnew is what an operator does without a backup.
@@ -70,6 +78,31 @@ func (n *node) refused() bool {
 	n.flipped = false
 	n.then = next{before: func() error { return n.loseJournal(journalLost) }}
 	return true
+}
+
+// install puts the first of its builds in the place of the node's program, as a
+// package manager does: the old file is gone, and whoever runs it goes on.
+func (n *node) install() error {
+	tmp := n.bin + ".new"
+	return errors.Join(os.Link(n.builds[0], tmp), os.Rename(tmp, n.bin))
+}
+
+// upgrade installs the other build: the next time it is a rollback.
+func (n *node) upgrade() error {
+	n.builds[0], n.builds[1] = n.builds[1], n.builds[0]
+	n.out(event{Node: n.name, What: faultUpgrade, At: time.Now()})
+	return n.install()
+}
+
+// killRunner kills what runs the commands of n, if there is one.
+func (n *node) killRunner() {
+	pids := processes("\x00" + filepath.Join(n.dir, "runs") + "\x00")
+	if len(pids) > 0 {
+		n.out(event{Node: n.name, What: faultRunner, At: time.Now()})
+	}
+	for _, pid := range pids {
+		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended
+	}
 }
 
 // poison publishes what nobody can read to the subjects that went by.

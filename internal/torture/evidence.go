@@ -39,7 +39,6 @@ type evidence struct {
 	spoiled  map[string]bool                      // keys of orders whose submission had bits flipped
 	rejected int                                  // texts in rejected/
 	before   *evidence                            // as it was before all that went by was sent again
-	left     []string                             // files that nobody took
 	late     []string                             // what was not quiet in the end
 	stray    []string                             // runners and commands that outlived their nodes with nothing under way
 }
@@ -144,7 +143,7 @@ func (r *round) collect(ctx context.Context, late []string) (ev evidence, err er
 	ctx, cancel := context.WithTimeout(ctx, r.patience)
 	defer cancel()
 	ev = evidence{
-		plan: r.plan, late: late, left: r.untaken(), finals: r.finals, received: map[string]map[string]store.Record{},
+		plan: r.plan, late: late, finals: r.finals, received: map[string]map[string]store.Record{},
 		effects: map[string][]effectLine{}, lines: map[string]map[subject.Kind][]string{},
 	}
 	for name, n := range r.nodes {

@@ -48,6 +48,7 @@ type judgement struct {
 	byID    map[string]store.Record
 	orders  map[string]*receipt
 	started map[string]int // effects by id
+	amnesia time.Time      // when central last lost its journal or a part of it; zero: never
 }
 
 // judge decides every invariant from the evidence.
@@ -61,6 +62,11 @@ func judge(ev *evidence) []violation {
 	}
 	for _, r := range ev.receipts {
 		j.orders[r.Key] = r
+	}
+	for _, e := range ev.events {
+		if strings.HasPrefix(e.What, faultSender+" ") && e.At.After(j.amnesia) {
+			j.amnesia = e.At
+		}
 	}
 	for _, list := range ev.effects {
 		for _, e := range list {
@@ -95,6 +101,7 @@ func (j *judgement) nothingLost() {
 			if len(found) > 0 {
 				j.breach(r.Key, found[0].ID, "a text that is no message was accepted")
 			}
+		case r.from.Before(j.amnesia):
 		case r.id != "" && j.byID[r.id].ID == "":
 			j.breach(r.Key, r.id, "its submitter was told that it is accepted, and history does not know it")
 		case r.handed && len(found) == 0:
@@ -234,6 +241,9 @@ func (j *judgement) asked() {
 			if m.ToNode == node && (j.unlike(e.key) || j.unlike(m.Labels["key"])) {
 				continue
 			}
+			if m.ID == "" && r != nil && r.To == node && r.from.Before(j.amnesia) {
+				continue
+			}
 			if r == nil || m.ID == "" || m.Labels["key"] != e.key || m.ToNode != node {
 				j.breach(e.key, e.id, "%s ran what central does not know to have sent there", node)
 			}
@@ -247,6 +257,9 @@ func (j *judgement) asked() {
 					continue
 				}
 				found := j.byKey[key]
+				if r := j.orders[key]; len(found) == 0 && r != nil && r.To == node && r.from.Before(j.amnesia) {
+					continue
+				}
 				if len(found) == 0 || found[0].ToNode != node || !slices.Contains(j.linesOf(found[0]), l) {
 					j.breach("", "", "%s wrote a line that nobody sent there: %q", node, l)
 				}
@@ -264,6 +277,9 @@ func (j *judgement) steady() {
 		j.same(m, now[m.ID], "after a restart")
 	}
 	for id, first := range j.finals {
+		if first.EndedAt.Before(j.amnesia) {
+			continue // it may not even remember that it sent it
+		}
 		j.same(first, now[id], "first seen")
 	}
 }

@@ -24,14 +24,15 @@ const (
 
 // node is a steward process that is started again whenever it ends.
 type node struct {
-	name  string
-	dir   string // data folder
-	bin   string
-	args  []string
-	log   string      // file
-	out   func(event) // what happened to it
-	seen  func(violation)
-	limit time.Duration // from its start until it answers
+	name   string
+	dir    string // data folder
+	bin    string
+	builds [2]string // of steward: bin is the first of them, until it is upgraded
+	args   []string
+	log    string      // file
+	out    func(event) // what happened to it
+	seen   func(violation)
+	limit  time.Duration // from its start until it answers
 	machine
 
 	mu      sync.Mutex

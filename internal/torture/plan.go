@@ -23,13 +23,16 @@ const (
 	faultCopies  = "copies"  // what went by is sent again, by somebody else and much later
 	faultPoison  = "poison"  // what nobody can read is published on the subjects of nodes
 	faultJournal = "journal" // a receiver's journal is lost, or restored from an old copy
+	faultSender  = "sender"  // the sender's journal is lost, or restored from an old copy
+	faultRunner  = "runner"  // the runner of a node's commands is killed
+	faultUpgrade = "upgrade" // a node ends under running commands, and goes on as another build of the same version
 	faultFlip    = "flip"    // bits flip in a file of a node
 	faultPower   = "power"   // power is lost, at random times and at fail points
 	faultDisk    = "disk"    // writes or syncs fail, the disk is full, or read-only
 )
 
 var (
-	anywhere  = []string{faultKill, faultPoint, faultStop, faultTerm, faultBroker, faultLink, faultMess, faultCopies, faultPoison, faultJournal, faultFlip}
+	anywhere  = []string{faultKill, faultPoint, faultStop, faultTerm, faultBroker, faultLink, faultMess, faultCopies, faultPoison, faultJournal, faultSender, faultRunner, faultUpgrade, faultFlip}
 	withFUSE  = []string{faultPower, faultDisk} // where disks of ours can be mounted
 	allFaults = slices.Concat(anywhere, withFUSE)
 )
@@ -117,7 +120,8 @@ const restart = 100 * time.Millisecond
 func nodeTroubles(rng *rand.Rand, p Plan, opt options, node string, number int) (list []Trouble) {
 	kinds := slices.DeleteFunc(slices.Clone(opt.faults), func(f string) bool {
 		return f == faultLink || f == faultMess || f == faultCopies || f == faultPoison ||
-			f == faultJournal && node == central || (f == faultJournal || f == faultFlip) && node == hub || f == faultBroker || node == hub && f == faultPoint ||
+			f == faultJournal && node == central || f == faultSender && node != central || f == faultRunner && (node == central || node == hub) ||
+			(f == faultJournal || f == faultFlip) && node == hub || f == faultBroker || node == hub && f == faultPoint ||
 			slices.Contains(withFUSE, f) && (p.Disk == "" || node == hub)
 	})
 	if node == hub {
@@ -133,9 +137,9 @@ func nodeTroubles(rng *rand.Rand, p Plan, opt options, node string, number int) 
 		}
 		switch t.Fault {
 		case faultDisk:
-			t.How = diskModes[rng.IntN(len(diskModes))]
+			t.How, t.Nth = diskModes[rng.IntN(len(diskModes))], rng.IntN(1<<20)
 			t.Hold = time.Duration(20+rng.IntN(800)) * time.Millisecond
-		case faultJournal:
+		case faultJournal, faultSender:
 			t.How, t.Hold = journalModes[rng.IntN(len(journalModes))], time.Duration(rng.Int64N(int64(opt.pace)))
 		case faultFlip:
 			t.Nth, t.Hold = rng.IntN(1<<16), time.Duration(rng.Int64N(int64(opt.pace)))

@@ -24,16 +24,19 @@ const (
 	diskWrite    = "write"    // EIO of writes
 	diskSync     = "sync"     // EIO of fsync, which drops what it was to bring to the disk
 	diskFull     = "full"     // ENOSPC
+	diskSmall    = "small"    // the same, when it has grown by up to a megabyte
 	diskReadOnly = "readonly" // as remounted after an error
 )
 
 var (
-	diskModes  = []string{diskWrite, diskSync, diskFull, diskReadOnly}
+	diskModes  = []string{diskWrite, diskSync, diskFull, diskSmall, diskReadOnly}
 	powerModes = []crashfs.Mode{crashfs.Lost, crashfs.Torn, crashfs.Strict}
 )
 
-func diskFault(how string) crashfs.Fault {
+func diskFault(how string, nth int) crashfs.Fault {
 	switch how {
+	case diskSmall:
+		return crashfs.Fault{Room: 1 + int64(nth)}
 	case diskWrite:
 		return crashfs.Fault{Write: syscall.EIO}
 	case diskSync:

@@ -25,6 +25,7 @@ type round struct {
 	plan Plan
 	dir  string
 	bin  string // steward
+	next string // another build of it
 	exe  string // ourselves, for the effects
 	keep bool   // what a disk held when something was violated
 	limits
@@ -190,7 +191,7 @@ func (r *round) build(ctx context.Context) error {
 	r.nodes, r.links = map[string]*node{}, map[string]*proxy{}
 	add := func(name string, args ...string) {
 		r.nodes[name] = &node{
-			name: name, dir: filepath.Join(r.dir, name), bin: r.bin, args: args, log: filepath.Join(r.dir, name+".log"),
+			name: name, dir: filepath.Join(r.dir, name), bin: filepath.Join(r.dir, name+".steward"), builds: [2]string{r.bin, r.next}, args: args, log: filepath.Join(r.dir, name+".log"),
 			out: r.event, seen: r.violation, limit: r.ready,
 		}
 	}
@@ -217,6 +218,9 @@ func (r *round) build(ctx context.Context) error {
 		}
 	}
 	for name, n := range r.nodes {
+		if err := n.install(); err != nil {
+			return err
+		}
 		if r.plan.Disk == "" || name == hub {
 			continue
 		}
@@ -302,9 +306,13 @@ func (r *round) inflict(ctx context.Context, t Trouble) {
 		n.end(faultTerm, syscall.SIGTERM, next{after: t.Hold})
 	case faultBroker:
 		n.end(faultBroker, syscall.SIGKILL, next{after: t.Hold, before: func() error { return os.RemoveAll(n.dir) }})
+	case faultUpgrade:
+		n.end(faultTerm, syscall.SIGTERM, next{after: t.Hold, before: n.upgrade})
+	case faultRunner:
+		n.killRunner()
 	case faultStop:
 		n.freeze(ctx, t.Hold)
-	case faultJournal, faultFlip:
+	case faultJournal, faultSender, faultFlip:
 		r.damage(ctx, n, t)
 	case faultPoison:
 		if r.copies.poison(ctx, r.broker, rand.New(rand.NewPCG(r.plan.Seed, uint64(t.Nth))), t.Nth) == nil {
@@ -314,7 +322,7 @@ func (r *round) inflict(ctx context.Context, t Trouble) {
 		n.powerOff(next{after: t.Hold})
 	case faultDisk:
 		r.event(event{Node: t.Target, What: faultDisk + " " + t.How, At: time.Now(), Lasted: t.Hold})
-		n.sicken(diskFault(t.How))
+		n.sicken(diskFault(t.How, t.Nth))
 		sleep(ctx, t.Hold)
 		n.sicken(crashfs.Fault{})
 	case faultCopies:

@@ -119,8 +119,8 @@ func (j *judgement) excused(m store.Record, wrong func(string, ...any)) {
 		return
 	}
 	for _, e := range j.events {
-		killing := strings.HasPrefix(e.What, faultPower) || strings.HasPrefix(e.What, faultDisk) || disowned(e)
-		if e.Node == m.ToNode && killing && e.At.After(m.AcceptedAt.Add(-time.Second)) && e.At.Before(m.EndedAt.Add(time.Second)) {
+		killing := strings.HasPrefix(e.What, faultPower) || e.What == faultRunner || strings.HasPrefix(e.What, faultDisk) || disowned(e)
+		if (e.Node == m.ToNode && killing || strings.HasPrefix(e.What, faultSender+" ")) && e.At.After(m.AcceptedAt.Add(-time.Second)) && e.At.Before(m.EndedAt.Add(time.Second)) {
 			return
 		}
 	}
@@ -135,7 +135,7 @@ func (j *judgement) lost(node string) bool {
 // disowned reports whether e makes a node take its journal for another one: what was
 // with it has no outcome that anybody could know.
 func disowned(e event) bool {
-	return strings.HasPrefix(e.What, faultJournal+" ") || e.What == faultFlip+" "+fileOpening
+	return strings.HasPrefix(e.What, faultJournal+" ") || strings.HasPrefix(e.What, faultSender+" ") || e.What == faultFlip+" "+fileOpening
 }
 
 // classes says as what the error kernel must have heard of an outcome.
@@ -182,7 +182,7 @@ func (j *judgement) told() {
 		}
 	}
 	refused := slices.ContainsFunc(j.receipts, func(r *receipt) bool { return r.Bad && r.handed })
-	if refused && !broken && !heard[string(errorkernel.Submission)+" "] {
+	if refused && !broken && j.amnesia.IsZero() && !heard[string(errorkernel.Submission)+" "] {
 		j.breach("", "", "a text was refused, and the error kernel does not know it")
 	}
 }
