@@ -25,6 +25,7 @@ type Order struct {
 	Key    string
 	Lane   int           // orders of a lane are submitted one after the other
 	Pause  time.Duration // before it
+	At     time.Duration // not before this time of the round
 	Way    string
 	To     string
 	Kind   subject.Kind
@@ -89,11 +90,19 @@ func linesFile(k subject.Kind) string { return strings.ToLower(string(k)) + ".tx
 // orders makes n of them, for ships ship1 to ship<ships>.
 func orders(rng *rand.Rand, round, n, ships int) []Order {
 	list := make([]Order, n)
+	var storm Order
 	for i := range list {
 		o := anyOrder(rng)
 		o.Lane = i % lanes
+		if i%(lanes*burst) == 0 {
+			storm = anyStorm(rng, ships)
+		}
 		o.Key = fmt.Sprintf("r%d-%d-%d", round, o.Lane, i)
 		o.To = "ship" + strconv.Itoa(1+rng.IntN(ships))
+		if o.Lane >= stormLane {
+			o.To, o.Kind, o.Method, o.Does = storm.To, storm.Kind, storm.Method, storm.Does
+			o.Lives, o.Tries, o.Runs, o.Rerun, o.Cancel = 0, 0, 0, false, 0
+		}
 		o.Way = byAPI
 		if o.Lane == fileLane {
 			o.Way = []string{byDrop, byDrop, byInMsg, byInMsg, byHalves}[rng.IntN(5)]
@@ -105,11 +114,41 @@ func orders(rng *rand.Rand, round, n, ships int) []Order {
 	return list
 }
 
-// Lanes of submitters: two by API, one by file.
+// Lanes of submitters: two by API, one by file, and two by API that submit to one
+// subject at once.
 const (
-	lanes    = 3
-	fileLane = 2
+	lanes     = 5
+	fileLane  = 2
+	stormLane = 3
+	burst     = 4 // orders of a lane that come one upon the other, in the lanes that have pauses between bursts only
 )
+
+// anyStorm is what all orders of a storm are like, so that their order can be seen.
+func anyStorm(rng *rand.Rand, ships int) Order {
+	o := Order{To: "ship" + strconv.Itoa(1+rng.IntN(ships)), Kind: subject.EventACK, Method: "TextLogging"}
+	if rng.IntN(2) == 0 {
+		o.Kind, o.Method, o.Does = subject.CommandACK, "CLICommand", fmt.Sprint(doOK, ":", rng.IntN(100))
+	}
+	return o
+}
+
+// spread gives the orders their times within a round of that length.
+func spread(rng *rand.Rand, list []Order, length time.Duration) {
+	mean := length * lanes / time.Duration(len(list))
+	for i := range list {
+		o := &list[i]
+		nth := i / lanes
+		switch {
+		case o.Lane >= stormLane:
+			o.At = mean * time.Duration(nth/burst*burst+1)
+		case o.Lane == fileLane && nth%burst > 0:
+		case o.Lane == fileLane: // between bursts nobody syncs the folders
+			o.Pause = time.Duration(rng.Int64N(int64(2 * burst * mean)))
+		default:
+			o.Pause = time.Duration(rng.Int64N(int64(2 * mean)))
+		}
+	}
+}
 
 func anyOrder(rng *rand.Rand) Order {
 	o := Order{Kind: subject.CommandACK, Method: "CLICommand"}

@@ -74,9 +74,7 @@ func newPlan(seed uint64, round int, opt options) Plan {
 	p := Plan{Seed: seed, Round: round, Ships: 2 + rng.IntN(2)}
 	p.Hub = slices.Contains(opt.faults, faultBroker) && rng.IntN(3) == 0
 	p.Orders = orders(rng, round, opt.orders, p.Ships)
-	for i := range p.Orders { // spread them over the time
-		p.Orders[i].Pause = time.Duration(rng.Int64N(int64(2*opt.length) * lanes / int64(opt.orders)))
-	}
+	spread(rng, p.Orders, opt.length)
 	onDisk := slices.ContainsFunc(opt.faults, func(f string) bool { return slices.Contains(withFUSE, f) })
 	offDisk := slices.ContainsFunc(opt.faults, func(f string) bool { return slices.Contains(anywhere, f) })
 	if onDisk && (!offDisk || rng.IntN(2) == 0) {

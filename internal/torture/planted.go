@@ -106,6 +106,7 @@ func (c *campaign) plant(ctx context.Context, names, dir string) error {
 		return err
 	}
 	var list []catch
+	c.began = time.Now()
 	for _, b := range bugs() {
 		if names != "all" && !slices.Contains(strings.Split(names, ","), b.name) {
 			continue
@@ -117,6 +118,11 @@ func (c *campaign) plant(ctx context.Context, names, dir string) error {
 		list = append(list, got)
 	}
 	catches(c.out, list)
+	if c.publish != "" {
+		if err := publish(c.publish, "planted", c.caught(ctx, names, list)); err != nil {
+			return err
+		}
+	}
 	if slices.ContainsFunc(list, func(x catch) bool { return x.violations() == 0 && x.skipped == "" }) {
 		return errSurvived
 	}
@@ -155,19 +161,34 @@ func (c *campaign) hunt(ctx context.Context, b bug, module, dir string) (got cat
 	return got, err
 }
 
+// caught is the table of them as the documentation shows it.
+func (c *campaign) caught(ctx context.Context, names string, list []catch) string {
+	var b strings.Builder
+	fmt.Fprintln(&b, origin(ctx, fmt.Sprintf("go run ./internal/torture -planted %s -seed %d -rounds %d", names, c.seed, c.rounds), c.began))
+	fmt.Fprint(&b, "| planted bug | what it does | under | caught by | within rounds | seconds |\n| --- | --- | --- | --- | ---: | ---: |\n")
+	for _, x := range list {
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %d | %.0f |\n", x.bug.name, x.bug.what, strings.Join(x.bug.faults, ", "), x.by(), x.Rounds, x.took.Seconds())
+	}
+	return b.String()
+}
+
+// by says by which invariants it was caught.
+func (x catch) by() string {
+	switch {
+	case x.skipped != "":
+		return "not played: " + x.skipped
+	case x.violations() == 0:
+		return "NOTHING"
+	}
+	return strings.Join(keys(x.Violations), " ")
+}
+
 // catches prints by which invariants bugs were caught.
 func catches(out io.Writer, list []catch) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	defer w.Flush() //nolint:errcheck // it goes where the rest went
 	fmt.Fprint(w, "\nplanted bug\tcaught by\tin round\tseconds\twhat it does\n")
 	for _, x := range list {
-		by := strings.Join(keys(x.Violations), " ")
-		switch {
-		case x.skipped != "":
-			by = "not played: " + x.skipped
-		case by == "":
-			by = "NOTHING"
-		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%.0f\t%s\n", x.bug.name, by, x.Rounds, x.took.Seconds(), x.bug.what)
+		fmt.Fprintf(w, "%s\t%s\t%d\t%.0f\t%s\n", x.bug.name, x.by(), x.Rounds, x.took.Seconds(), x.bug.what)
 	}
 }

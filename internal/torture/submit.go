@@ -25,13 +25,13 @@ type receipt struct {
 
 // submit hands over the orders of a lane, one after the other.
 func (r *round) submit(ctx context.Context, lane int) {
-
+	began := time.Now()
 	var spoiled error // a half of something stands in inmsg.txt, and what is appended is a part of it
 	for _, o := range r.plan.Orders {
 		if o.Lane != lane {
 			continue
 		}
-		if !sleep(ctx, o.Pause) {
+		if !sleep(ctx, max(o.Pause, o.At-time.Since(began))) {
 			return
 		}
 		rc := &receipt{Order: o, from: time.Now()}
@@ -45,12 +45,12 @@ func (r *round) submit(ctx context.Context, lane int) {
 		case byInMsg:
 			rc.take(errors.Join(spoiled, appendTo(inmsg, doc)))
 		case byHalves:
-			began := time.Now()
+			first := time.Now()
 			err := appendTo(inmsg, doc[:len(doc)/2])
 			if err == nil && sleep(ctx, 30*time.Millisecond) {
 				err = appendTo(inmsg, doc[len(doc)/2:])
 			}
-			if err == nil && time.Since(began) > patientWriter {
+			if err == nil && time.Since(first) > patientWriter {
 				err = errSlow
 			}
 			rc.take(errors.Join(spoiled, err))
