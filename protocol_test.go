@@ -464,6 +464,41 @@ func TestReceiverLosesWhatItAccepted(t *testing.T) {
 	})
 }
 
+// A result that does not come is asked for soon: half a minute after its command was
+// taken, and at once when the receiver is back from wherever it was.
+func TestOverdueResultIsAskedForSoon(t *testing.T) {
+	for name, x := range map[string]struct {
+		back   bool // with a hello that is heard
+		within time.Duration
+	}{"it is back": {true, 20 * time.Second}, "no hello": {false, 40 * time.Second}} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+				central, ship := c.Start("central"), c.Start("ship1")
+				want(t, central, ack.Done, commands(central, 1)...)
+				if !x.back {
+					c.Link("ship1").SetFault(func(p stewardtest.Pub) []time.Duration {
+						if strings.HasSuffix(p.Subject, message.MethodSayHello) {
+							return nil
+						}
+						return stewardtest.Pass()
+					})
+				}
+				time.Sleep(10 * time.Minute)
+				id := central.Submit(stewardtest.Command("ship1", "x", "5m"))
+				began := time.Now()
+				time.Sleep(5 * time.Second)
+				ship.Crash()
+				c.SetJournal("ship1", nil)
+				c.Start("ship1")
+				want(t, central, ack.Unknown, id)
+				if d := time.Since(began); d > x.within {
+					t.Errorf("that the result is lost was known after %s", d)
+				}
+			})
+		})
+	}
+}
+
 // The sender is away for days, and so is the link: the result waits for both.
 func TestResultWaitsForItsSender(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {

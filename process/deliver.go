@@ -242,6 +242,7 @@ func (p *Publisher) keep(entries []store.Entry, acks []ack.Ack) error {
 	p.mu.Lock()
 	for i, e := range entries {
 		answers[i] = store.Answer{ID: e.ID, Place: e.Place, Ack: acks[i], Void: e.Void, Attempts: p.attempts[e.Place] + 1, At: now}
+		p.taken = p.taken || e.Command && acks[i].Verdict == ack.Accepted
 		patient = patient && !e.Void && acks[i].Verdict == ack.Accepted && (e.Command || p.Subject.Method == message.MethodResult)
 	}
 	clear(p.attempts)

@@ -16,7 +16,8 @@ import (
 
 // Limits of the questions about results that are overdue.
 const (
-	askLimit    = 256 // ids in one question
+	askLimit    = 256         // ids in one question
+	ackDelay    = time.Second // until acks are on disk that could wait
 	firstAsk    = 30 * time.Second
 	longestAsk  = 10 * time.Minute
 	resultGrace = 7 * 24 * time.Hour // after expiry, until a missing result is given up
@@ -29,24 +30,31 @@ func (p *Publisher) rest(ctx context.Context) (idle bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("read outbox of %s: %w", p.Subject, err)
 	}
+	if len(overdue) == 0 {
+		p.lastAsk, p.askPause = time.Now(), firstAsk
+	}
 	d := p.Idle
-	if len(overdue) > 0 {
+	switch {
+	case len(overdue) > 0:
+		p.taken = false
 		if d = time.Until(p.lastAsk.Add(p.askPause)); d <= 0 {
 			return false, p.ask(ctx, overdue)
 		}
-	} else {
-		p.lastAsk, p.askPause = time.Now(), firstAsk
+	case p.taken: // what was taken just now may wait for its result a moment later
+		d = ackDelay
 	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-p.wake:
 	case <-p.hello:
-		if len(overdue) > 0 {
-			p.lastAsk = time.Time{}
-		}
+		p.lastAsk = time.Time{}
 	case <-timer.C:
-		if len(overdue) == 0 { // an ack may have been on its way to the disk before
+		if p.taken {
+			p.taken = false
+			return false, nil
+		}
+		if len(overdue) == 0 { // on a full disk acks may be longer on their way
 			overdue, err = p.Store.AwaitingResults(p.Subject, 1)
 		}
 		return err == nil && len(overdue) == 0, err

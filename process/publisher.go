@@ -62,6 +62,7 @@ type Publisher struct {
 	failures int           // requests without an answer, in a row
 	lastAsk  time.Time
 	askPause time.Duration
+	taken    bool      // commands were, a moment ago: the acks may not be on disk yet
 	refused  int       // by another store than expected, in a row
 	loss     uuid.UUID // of the receiver's history, which it told of
 

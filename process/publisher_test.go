@@ -116,7 +116,7 @@ func TestPublisherAsksForResults(t *testing.T) {
 		if len(calls) < 5 || calls[0].events != 1 {
 			t.Fatalf("%d requests in an hour", len(calls))
 		}
-		asked := []time.Duration{minute, minute, 2 * minute, 4 * minute, 8 * minute, 10 * minute}
+		asked := []time.Duration{minute / 2, minute, 2 * minute, 4 * minute, 8 * minute, 10 * minute}
 		for i, d := range pauses(calls) {
 			pause := asked[min(i, len(asked)-1)]
 			if calls[i+1].header["Steward-Ask"] == nil || d.Round(time.Second) != pause {
