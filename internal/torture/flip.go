@@ -84,16 +84,16 @@ func (r *round) flip(n *node, file string, rng *rand.Rand) error {
 	return nil
 }
 
-// receiver finds in a submission the name of whom it is for: a message to somebody
-// who does not exist waits for ever, as it has to.
-var receiver = regexp.MustCompile(`"toNode":"[^"]*"`)
+// spared finds in a submission the name of whom it is for: a message to somebody
+// who does not exist waits for ever, as it has to; and paths, for we want no other file.
+var spared = regexp.MustCompile(`"toNode":"[^"]*"|"/[^"]*"`)
 
-// anyByte is a place in b, but in no name of a receiver.
+// anyByte is a place in b that is not spared.
 func anyByte(rng *rand.Rand, b []byte) int {
-	names := receiver.FindAllIndex(b, -1)
+	spans := spared.FindAllIndex(b, -1)
 	for {
 		at := rng.IntN(len(b))
-		if !slices.ContainsFunc(names, func(n []int) bool { return n[0] <= at && at < n[1] }) {
+		if !slices.ContainsFunc(spans, func(n []int) bool { return n[0] <= at && at < n[1] }) {
 			return at
 		}
 	}

@@ -86,7 +86,7 @@ func (j *judgement) outcome(r *receipt, m store.Record) {
 			wrong("%d runs: %s", ran, m.Reason)
 		}
 	case ack.Unknown:
-		j.excused(m, wrong)
+		j.excused(r, m, wrong)
 	default:
 		wrong("which is no outcome of %s", r.Kind)
 	}
@@ -111,8 +111,8 @@ func wantedOutput(o Order) (string, bool) {
 // excused: nobody can know what became of a command that ran when its machine
 // died, or that was with a node whose journal was lost; and of nothing else. A node
 // that is killed lets its commands go on, and collects them.
-func (j *judgement) excused(m store.Record, wrong func(string, ...any)) {
-	if there, known := j.received[m.ToNode][m.ID]; known && there.State == store.Ended && there.Outcome != ack.Unknown {
+func (j *judgement) excused(r *receipt, m store.Record, wrong func(string, ...any)) {
+	if there, known := j.received[m.ToNode][m.ID]; known && there.State == store.Ended && there.Outcome != ack.Unknown && !j.notAsked(r, m) {
 		wrong("and %s knows that it is %s (%s)", m.ToNode, there.Outcome, m.Reason)
 	}
 	if j.flippedRun(m.ID) {
@@ -120,11 +120,34 @@ func (j *judgement) excused(m store.Record, wrong func(string, ...any)) {
 	}
 	for _, e := range j.events {
 		killing := strings.HasPrefix(e.What, faultPower) || e.What == faultRunner || strings.HasPrefix(e.What, faultDisk) || disowned(e)
-		if (e.Node == m.ToNode && killing || strings.HasPrefix(e.What, faultSender+" ")) && e.At.After(m.AcceptedAt.Add(-time.Second)) && e.At.Before(m.EndedAt.Add(time.Second)) {
+		if (e.Node == m.ToNode && killing || strings.HasPrefix(e.What, faultSender+" ")) && e.At.Before(m.EndedAt.Add(time.Second)) &&
+			(e.At.After(m.AcceptedAt.Add(-time.Second)) || disowned(e) && !j.met(m, e.At)) {
 			return
 		}
 	}
 	wrong("and nothing had befallen %s: %s", m.ToNode, m.Reason)
+}
+
+// notAsked: where a journal was replaced, nobody asks it what it knows of an event or
+// of a message that is taken back; nor of a command where the sender's was too.
+func (j *judgement) notAsked(r *receipt, m store.Record) bool {
+	return j.disowned(m.ToNode, m) && (!m.Kind.Command() || r.Cancel > 0 || j.disowned(central, m))
+}
+
+// disowned reports whether node was given another journal while m was under way.
+func (j *judgement) disowned(node string, m store.Record) bool {
+	return slices.ContainsFunc(j.events, func(e event) bool {
+		return e.Node == node && disowned(e) && e.At.After(m.AcceptedAt.Add(-time.Second)) && e.At.Before(m.EndedAt)
+	})
+}
+
+// met reports whether the subject of m has met the journal that its receiver has
+// since then. What is the first to go there, and goes twice, may be unknown.
+func (j *judgement) met(m store.Record, since time.Time) bool {
+	return slices.ContainsFunc(j.sent, func(o store.Record) bool {
+		return o.ToNode == m.ToNode && o.Kind == m.Kind && o.Method == m.Method && o.Outcome != ack.Unknown &&
+			o.State == store.Ended && o.AcceptedAt.After(since) && o.EndedAt.Before(m.AcceptedAt)
+	})
 }
 
 // lost reports whether node has lost its journal, or a part of it.
