@@ -323,7 +323,7 @@ func (j *judgement) undelayed() {
 			name := strings.TrimPrefix(e.Node, "link:")
 			return name == m.ToNode || (name == central || name == hub) && e.At.After(m.AcceptedAt.Add(-after)) && e.At.Before(m.EndedAt)
 		})
-		if took := m.EndedAt.Sub(m.AcceptedAt); !hit && took > j.soon {
+		if took := m.EndedAt.Sub(m.AcceptedAt); !hit && took > j.soon+j.pulse.slack(m.AcceptedAt, m.EndedAt) {
 			j.breach(m.Labels["key"], m.ID, "took %s, and nothing had befallen central or %s", took.Round(time.Millisecond), m.ToNode)
 		}
 	}

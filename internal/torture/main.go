@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -94,6 +95,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		_ = os.Remove(dir) // only if nothing was to be kept
 	}()
 	fmt.Fprintf(c.out, "seed %d, faults %s\n", c.seed, strings.Join(c.faults, ","))
+	c.pulse = new(pulse)
+	beating, still := context.WithCancel(ctx)
+	var beats sync.WaitGroup
+	beats.Go(func() { c.pulse.run(beating, dir) })
+	defer beats.Wait()
+	defer still()
 	if planted != "" {
 		return c.plant(ctx, planted, dir)
 	}

@@ -33,6 +33,7 @@ type node struct {
 	out    func(event) // what happened to it
 	seen   func(violation)
 	limit  time.Duration // from its start until it answers
+	pulse  *pulse
 	machine
 
 	mu      sync.Mutex
@@ -153,7 +154,7 @@ func (n *node) awaitReady(ctx context.Context) {
 			n.mu.Unlock()
 			return
 		}
-		if took := time.Since(began); took > n.limit && !late && !n.wasStopped(began) && !n.sick(began) {
+		if took := time.Since(began); took > n.limit+n.pulse.slack(began, time.Now()) && !late && !n.wasStopped(began) && !n.sick(began) {
 			late = true
 			n.seen(violation{Invariant: "I9", Node: n.name, What: fmt.Sprintf("not ready %s after its start", took.Round(time.Second))})
 		}

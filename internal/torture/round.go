@@ -48,6 +48,7 @@ type limits struct {
 	patience time.Duration // until all is quiet after the faults
 	ready    time.Duration // from the start of a node until it answers
 	soon     time.Duration // for what nothing delays
+	pulse    *pulse        // of the machine, by which the last two may be longer; nil: they may not
 }
 
 // result is a round as it is written to the file of results.
@@ -192,7 +193,7 @@ func (r *round) build(ctx context.Context) error {
 	add := func(name string, args ...string) {
 		r.nodes[name] = &node{
 			name: name, dir: filepath.Join(r.dir, name), bin: filepath.Join(r.dir, name+".steward"), builds: [2]string{r.bin, r.next}, args: args, log: filepath.Join(r.dir, name+".log"),
-			out: r.event, seen: r.violation, limit: r.ready,
+			out: r.event, seen: r.violation, limit: r.ready, pulse: r.pulse,
 		}
 	}
 	join := func(name string) error {
