@@ -6,7 +6,7 @@ ROUNDS   ?= 50
 STATES   ?= 5000000
 GOLANGCI  = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: run build test bench bench-peers lint fuzz model torture campaign
+.PHONY: run build test bench bench-peers lint fuzz model torture campaign planted control
 
 # A node named central with an embedded NATS server on loopback.
 run: build
@@ -54,3 +54,10 @@ torture:
 # it is interrupted. TORTURE may hold -seed 7, or -scale 0.1 for a tenth of it.
 campaign:
 	$(GO) run ./internal/torture -acts all -publish docs/reliability.md $(TORTURE)
+
+# Every planted bug until it is caught, and what losses of power do to JetStream; each writes its table there too.
+planted:
+	$(GO) run ./internal/torture -planted all -rounds 60 -publish docs/reliability.md $(TORTURE)
+
+control:
+	$(GO) run ./internal/torture -control 100 -publish docs/reliability.md $(TORTURE)

@@ -126,7 +126,7 @@ func New(cfg Config) (*Node, error) {
 	if cfg.Listen != "" && len(cfg.Brokers) > 0 {
 		return nil, fmt.Errorf("%w: a node embeds a broker (listen) or joins one (broker), not both", ErrConfig)
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+	if err := makeFolder(cfg.Dir); err != nil {
 		return nil, unusable(cfg.Dir, err)
 	}
 	n := &Node{

@@ -132,6 +132,9 @@ func (w *Watcher) open() (*taker, error) {
 			return nil, fmt.Errorf("make the folders for submissions: %w", err)
 		}
 	}
+	if err := syncDir(w.Dir); err != nil { // what is claimed is not to be lost with the folder
+		return nil, fmt.Errorf("make the folders for submissions: %w", err)
+	}
 	parts, _ := filepath.Glob(filepath.Join(w.Dir, rejectedDir, partPrefix+"*"))
 	for _, p := range parts { // of a process that was killed
 		os.Remove(p)

@@ -33,6 +33,13 @@ func main() {
 		}
 		os.Exit(code)
 	}
+	if len(os.Args) > 1 && os.Args[1] == "jetstream" {
+		if err := jetStream(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, "jetstream:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdout)
 	stop()
@@ -48,6 +55,7 @@ var errViolated = errors.New("invariants were violated")
 func run(ctx context.Context, args []string, out io.Writer) error {
 	c := campaign{out: out}
 	var faults, planted string
+	var cuts int
 	f := flag.NewFlagSet("torture", flag.ContinueOnError)
 	f.StringVar(&c.acts, "acts", "", "instead of -faults, -pace and -length: the acts of a campaign, one after the other, each until its goals are reached; all, or names")
 	f.Float64Var(&c.scale, "scale", 1, "of the goals and times of acts")
@@ -67,6 +75,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	f.StringVar(&c.results, "results", "torture.jsonl", "file that each round adds a line to")
 	f.StringVar(&c.dir, "dir", "", "folder for the fleets; a temporary one if empty")
 	f.StringVar(&planted, "planted", "", "instead: play a steward with each of these bugs planted, or all, until one is caught, for at most -rounds")
+	f.IntVar(&cuts, "control", 0, "instead: take so many times the power of steward, and of JetStream, on each kind of disk, and count what they lose")
 	f.BoolVar(&c.keep, "keep", false, "keep the folder of a round with violations")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -101,6 +110,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	beats.Go(func() { c.pulse.run(beating, dir) })
 	defer beats.Wait()
 	defer still()
+	if cuts > 0 {
+		return c.control(ctx, cuts, dir)
+	}
 	if planted != "" {
 		return c.plant(ctx, planted, dir)
 	}

@@ -20,7 +20,7 @@ var (
 	seed  = flag.Uint64("seed", 1, "of TestCampaign's plans")
 )
 
-// TestMain is the commands of the workload too.
+// TestMain is the commands of the workload too, and the control.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "effect" {
 		code, err := effect(os.Args[2:])
@@ -28,6 +28,13 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, "effect:", err)
 		}
 		os.Exit(code)
+	}
+	if len(os.Args) > 1 && os.Args[1] == "jetstream" {
+		if err := jetStream(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, "jetstream:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }
