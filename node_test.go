@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/steward-bus/steward"
@@ -77,6 +78,7 @@ func TestCountersSayTheirBeginning(t *testing.T) {
 		waits := central.Submit(stewardtest.Command("ship2", "x"))
 		want(t, central, ack.Done, commands(central, 3)...)
 		counters := func(n *stewardtest.Node) api.Counters {
+			synctest.Wait() // an outcome is counted a moment after it is durable
 			s, err := n.Status(t.Context())
 			if err != nil {
 				t.Fatal(err)

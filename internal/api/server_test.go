@@ -354,13 +354,14 @@ func TestNodeComesBack(t *testing.T) {
 // A connection that served before is no reason to believe that a submission did not
 // come through: net/http repeats it by itself, and the repeat finds nobody.
 func TestNodeDiesUnderAnOldConnection(t *testing.T) {
-	dir, heard := stewardtest.ShortDir(t), 0
+	dir := stewardtest.ShortDir(t)
+	var heard atomic.Int32
 	nodeThat(t, dir, func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet {
 			fmt.Fprint(w, "{}")
 			return
 		}
-		heard++
+		heard.Add(1)
 		if err := os.Remove(api.SocketPath(dir)); err != nil {
 			t.Error(err)
 		}
@@ -373,8 +374,8 @@ func TestNodeDiesUnderAnOldConnection(t *testing.T) {
 	c.Missed = func(error) {
 		nodeThat(t, dir, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"messages":[{"id":"m1"}]}`) })
 	}
-	if got, err := c.SubmitDocument(t.Context(), []byte(echo)); err != nil || len(got) != 1 || heard != 1 {
-		t.Errorf("got %+v, %v after %d requests", got, err, heard)
+	if got, err := c.SubmitDocument(t.Context(), []byte(echo)); err != nil || len(got) != 1 || heard.Load() != 1 {
+		t.Errorf("got %+v, %v after %d requests", got, err, heard.Load())
 	}
 }
 
