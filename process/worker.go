@@ -216,12 +216,16 @@ func (w *Worker) single(ctx context.Context, k store.Work) error {
 }
 
 // started commits that a run of k begins, unless its sender took it back. While
-// there is no room for that it waits; gone says too that ctx ended meanwhile.
+// there is no room for that it waits; gone says too that ctx or k's lifetime ended
+// meanwhile.
 func (w *Worker) started(ctx context.Context, k *store.Work) (gone bool, err error) {
 	back, err := w.Store.Started(w.Lane, k.Place)
 	if errors.Is(err, store.ErrFull) {
 		if !sleep(ctx, roomRetry) {
 			return true, nil
+		}
+		if outcome, why := expired(*k, time.Now()); outcome != "" {
+			return true, w.end(*k, message.Result{Outcome: outcome, Error: why, EndedAt: time.Now()})
 		}
 		return w.started(ctx, k)
 	}

@@ -53,6 +53,7 @@ func TestNoRoomToBegin(t *testing.T) {
 			inBubble(t, func(t *testing.T, r *road) {
 				stewardtest.Ballast(t, r.ship1)
 				ms := r.submit(job, nil, "one", "two")
+				late := r.submit(job, func(m *message.Message) { m.Expires = time.Now().Add(time.Minute) }, "late")[0]
 				r.receive(job, idle())
 				var l log
 				m := l.job(func(context.Context, string) message.Result { return message.Result{} })
@@ -68,6 +69,7 @@ func TestNoRoomToBegin(t *testing.T) {
 				for _, m := range ms {
 					want(t, r.ship1, m, store.Ended, ack.Done)
 				}
+				want(t, r.ship1, late, store.Ended, ack.Expired)
 				if err := stop(); err != nil {
 					t.Error(err)
 				}
