@@ -180,6 +180,9 @@ func (s *schedule) lie(r store.Record, runs int) string {
 		if !s.crashed && runs > 0 && len(r.Data) == 1 {
 			return "its receiver knows that it is done"
 		}
+		if !s.crashed && runs == 0 {
+			return "its receiver knows that it never ran"
+		}
 	default:
 		return "no outcome of such a command"
 	}
