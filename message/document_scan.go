@@ -184,8 +184,10 @@ func numberFault(b []byte, start, i int) (int, error) {
 	return start, &fault{start, "the number " + quoteSome(b[start:i+1]), "a JSON number"}
 }
 
+func digit(c byte) bool { return '0' <= c && c <= '9' }
+
 func digits(b []byte, i int) int {
-	for i < len(b) && '0' <= b[i] && b[i] <= '9' {
+	for i < len(b) && digit(b[i]) {
 		i++
 	}
 	return i

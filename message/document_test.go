@@ -1,6 +1,7 @@
 package message_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -152,7 +153,7 @@ func TestErrors(t *testing.T) {
 		{"too big", strings.Replace(one("a"), "true", strings.Repeat("x", message.MaxBodyBytes+1), 1), `bytes of text: want at most 1048576`},
 		{"too many strings", strings.Replace(one("a"), `"true"`, strings.Repeat(`"",`, message.MaxData)+`""`, 1), `data has 4097 strings`},
 		{"not an object", `[5]`, `the message is 5: want an object`},
-		{"comment", "{//x\n}", `has "/" at line 1, byte 1: want a field name in double quotes`},
+		{"comment", "{//x\n}", `has "/" at line 1, column 2: want a field name in double quotes`},
 		{"UTF-16", "\xff\xfe{\x00}\x00", `UTF-16`},
 		{"unfinished", `{"toNode":`, `never finished`},
 	} {
@@ -179,10 +180,10 @@ func TestErrorSaysWhere(t *testing.T) {
 		t.Fatalf("got %q", nodes(entries))
 	}
 	at := strings.Index(text, with(`"x":1`))
-	if want := fmt.Sprintf("message 2 of the document, at line 3, byte %d: ", at); !strings.HasPrefix(entries[1].Err.Error(), want) || entries[1].Offset != int64(at) {
+	if want := "message 2 of the document, at line 3, column 2: "; !strings.HasPrefix(entries[1].Err.Error(), want) || entries[1].Offset != int64(at) {
 		t.Errorf("error %v, offset %d; want %s", entries[1].Err, entries[1].Offset, want)
 	}
-	if want := fmt.Sprintf("message 1 of the document, at line 5, byte %d: invalid message: the text has \"1\" at line 5", len(text)-12); !strings.HasPrefix(entries[2].Err.Error(), want) {
+	if want := "message 1 of the document, at line 5, column 1: invalid message: the text has \"1\" at line 5, column 11: want"; !strings.HasPrefix(entries[2].Err.Error(), want) {
 		t.Errorf("error %v; want %s", entries[2].Err, want)
 	}
 }
@@ -231,8 +232,8 @@ func TestNeighbours(t *testing.T) {
 			if got != x.want {
 				t.Errorf("got %q, want %q", got, x.want)
 			}
-			if l := message.CompleteLen([]byte(x.text)); l != n {
-				t.Errorf("CompleteLen %d, consumed %d", l, n)
+			if l, _, err := message.Survey(strings.NewReader(x.text), int64(len(x.text))); l != int64(n) || err != nil {
+				t.Errorf("Survey %d, %v, consumed %d", l, err, n)
 			}
 		})
 	}
@@ -264,13 +265,13 @@ func TestMark(t *testing.T) {
 	if got := nodes(whole); got != "a b ! c d e f ! g h i j !" && got != "a b ! c d e f g ! h i j !" {
 		t.Fatalf("got %q", got)
 	}
-	d := message.Documents{Text: text, Now: noon, Final: true}
+	d := message.Documents{Source: bytes.NewReader(text), Size: int64(len(text)), Now: noon, Final: true}
 	for i := range whole {
 		if _, ok := d.Next(); !ok {
 			t.Fatalf("ends at %d", i)
 		}
 		m := d.Mark()
-		rest := message.Documents{Text: text[m.Offset:], Now: noon, From: m, Final: true}
+		rest := message.Documents{Source: bytes.NewReader(text), Size: int64(len(text)), Now: noon, From: m, Final: true}
 		for _, want := range whole[i+1:] {
 			got, ok := rest.Next()
 			if !ok || fmt.Sprint(got.Err) != fmt.Sprint(want.Err) || got.Offset != want.Offset || !reflect.DeepEqual(got.Message, want.Message) {
@@ -283,6 +284,21 @@ func TestMark(t *testing.T) {
 	}
 	if m := d.Mark(); m.Offset != int64(len(text)) || m.Skip != 0 {
 		t.Errorf("last mark %+v", m)
+	}
+}
+
+// A mark of the first form, which counts from the beginning of a document, still
+// tells the same place.
+func TestMarkOfFirstForm(t *testing.T) {
+	text := one("x") + "\n[" + one("a") + "," + strings.Replace(one("x"), `"toNode":"x"`, `"toNodes":["b","c"]`, 1) + "," + one("d") + "]" + one("e")
+	at := int64(strings.Index(text, "\n[") + 1)
+	d := message.Documents{Source: strings.NewReader(text), Size: int64(len(text)), Now: noon, From: message.Mark{Offset: at, Line: 1, Skip: 2}}
+	var got []message.Entry
+	for e, ok := d.Next(); ok; e, ok = d.Next() {
+		got = append(got, e)
+	}
+	if nodes(got) != "c d e" {
+		t.Errorf("got %q", nodes(got))
 	}
 }
 

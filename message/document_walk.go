@@ -2,78 +2,73 @@ package message
 
 import (
 	"errors"
+	"fmt"
 	"unicode/utf8"
 )
 
 // part is one text that should be a message; with a fault it cannot be read.
 type part struct {
+	text       []byte // the window
+	from       int    // how far that was read before
 	start, end int
 	index      int // in its document, from one
 	fault      *fault
 }
 
-// walk goes through one document part by part. Where the grammar is broken, it
-// looks for the end of the broken part by brackets and quotes alone, so that the
-// parts behind it are found; where even those do not match, the document ends at
-// the next line that begins with a bracket.
+// walk takes the next part of a document from a window. Where the grammar is
+// broken, it looks for the end of the broken part by brackets and quotes alone, so
+// that the parts behind it are found; where even those do not match, the document
+// ends at the next line that begins with a bracket. What it finds does not change
+// when the window grows: where it might, the part is unfinished.
 type walk struct {
-	text       []byte
-	start, at  int
-	line       int // lines before start
-	final      bool
-	count      int
-	over       bool // no more parts
-	end        int  // of the document, when it is over
-	unfinished bool // the text ends first
+	text  []byte
+	at    int  // how far it was read
+	list  bool // inside a list, of which
+	count int  // parts were read
+	final bool // the text will not grow
+	brim  bool // the window cannot
+
+	over       bool // the document has no more parts
+	unfinished bool // the window ends first
 	loose      bool // a list was left without its end
 }
 
 func (w *walk) next() (part, bool) {
 	switch {
-	case w.over:
-		return part{}, false
-	case w.text[w.start] == '[':
+	case w.list:
 		return w.element()
-	case w.text[w.start] == '{':
-		p, ok := w.value(w.start)
-		if !w.over {
-			w.over, w.end = true, w.at
-		}
+	case Foreign(w.text[w.at:]) != "":
+		return w.foreign()
+	case w.text[w.at] == '{':
+		p, ok := w.value(w.at)
+		w.over = true
 		return p, ok
 	}
-	return w.garbage()
+	return w.garbage(w.at, &fault{pos: w.at, was: w.describe(w.at), want: "a message object or a list of them"})
 }
 
 // garbage is what begins like no document at all.
-func (w *walk) garbage() (part, bool) {
-	f := &fault{pos: w.start, was: w.describe(w.start), want: "a message object or a list of them"}
-	if b := w.text[w.start:]; len(b) > 1 && (b[0] == 0xff && b[1] == 0xfe || b[0] == 0xfe && b[1] == 0xff) {
-		f.was, f.want = "a UTF-16 byte order mark", "UTF-8"
+func (w *walk) garbage(i int, f *fault) (part, bool) {
+	if q := nextLine(w.text, i+1); q >= 0 {
+		return w.leave(i, q, f), true
 	}
-	if q := nextLine(w.text, w.start+1); q >= 0 {
-		return w.leave(w.start, q, f), true
-	}
-	return w.cut(w.start, f)
+	return w.cut(i, f)
 }
 
 // element is the next part of a list.
 func (w *walk) element() (part, bool) {
-	first := w.count == 0 && w.at == w.start
-	if first {
-		w.at++
-	}
 	i := blank(w.text, w.at)
 	if i == len(w.text) {
 		return w.unclosed(i)
 	}
 	if w.text[i] == ']' {
-		w.over, w.end = true, i+1
+		w.over, w.at = true, i+1
 		return part{}, false
 	}
 	if w.text[i] == ',' {
-		return w.after(i, first)
+		return w.after(i)
 	}
-	if first {
+	if w.count == 0 {
 		return w.value(i)
 	}
 	if opens(w.text[i]) && lineStart(w.text, i) {
@@ -83,7 +78,8 @@ func (w *walk) element() (part, bool) {
 }
 
 // after is what follows the comma at i; a lone one is a part of its own.
-func (w *walk) after(i int, lone bool) (part, bool) {
+func (w *walk) after(i int) (part, bool) {
+	lone := w.count == 0
 	j := blank(w.text, i+1)
 	if j == len(w.text) {
 		return w.unclosed(j)
@@ -102,7 +98,7 @@ func (w *walk) value(i int) (part, bool) {
 	end, err := scanValue(w.text, i, 1)
 	var f *fault
 	switch {
-	case err == nil:
+	case err == nil && (end < len(w.text) || w.final || !digit(w.text[end-1])):
 		w.at = end
 		w.count++
 		return part{start: i, end: end, index: w.count}, true
@@ -133,19 +129,21 @@ func (w *walk) mend(i int, f *fault) (part, bool) {
 
 // leave ends the document at end, with its last part broken.
 func (w *walk) leave(i, end int, f *fault) part {
-	w.over, w.end, w.loose = true, end, w.text[w.start] == '['
+	w.over, w.at, w.loose = true, end, w.list
 	w.count++
 	return part{start: i, end: end, index: w.count, fault: f}
 }
 
-// cut is for a text that ends inside a part.
+// cut is for a window that ends inside a part.
 func (w *walk) cut(i int, f *fault) (part, bool) {
-	if !w.final {
-		w.over, w.unfinished = true, true
+	switch {
+	case !w.final && !w.brim:
+		w.unfinished = true
 		return part{}, false
-	}
-	if f == nil {
+	case f == nil && w.final:
 		f = &fault{pos: i, was: "a message that is never finished", want: "its closing bracket"}
+	case f == nil:
+		f = &fault{pos: i, was: "a message that goes on for too long", want: fmt.Sprintf("at most %d bytes of text for one message", MaxPart)}
 	}
 	q := nextLine(w.text, i+1)
 	if q < 0 {
@@ -154,16 +152,16 @@ func (w *walk) cut(i int, f *fault) (part, bool) {
 	return w.leave(i, q, f), true
 }
 
-// unclosed is for a list that has whole messages and no end. Only its bracket is
-// wrong: whoever submits the rejected part again must not submit those twice.
+// unclosed is for a list that has whole messages, or none, and no end: i is where
+// that is missed. No text of it is wrong: whoever submits what is rejected again
+// must not submit the others twice.
 func (w *walk) unclosed(i int) (part, bool) {
-	if i == len(w.text) && !w.final {
-		w.over, w.unfinished = true, true
+	if i == len(w.text) && !w.final && !w.brim {
+		w.unfinished = true
 		return part{}, false
 	}
-	w.leave(w.start, i, nil)
-	f := &fault{pos: w.start, was: "a list that is never closed", want: `"]" after its last message`}
-	return part{start: w.start, end: w.start + 1, index: w.count, fault: f}, true
+	f := &fault{pos: i, was: "no end of its list", want: `"]" after its last message`}
+	return w.leave(w.at, i, f), true
 }
 
 func (w *walk) describe(i int) string {

@@ -136,7 +136,7 @@ func parse(b []byte, now time.Time) ([]*message.Message, error) {
 	var ms []*message.Message
 	var wrong []error
 	more := 0
-	docs := message.Documents{Text: b, Now: now, Final: true}
+	docs := message.Documents{Source: bytes.NewReader(b), Size: int64(len(b)), Now: now, Final: true}
 	for e, ok := docs.Next(); ok; e, ok = docs.Next() {
 		switch {
 		case e.Err == nil:

@@ -19,17 +19,28 @@ import (
 // Endings of a claim's name.
 const (
 	splitSuffix = ".split" // its unfinished tail was left to the file that it came from
+	openSuffix  = ".open"  // a writer had it open: an unfinished tail that he leaves goes back to the file
+	tailSuffix  = ".tail"  // such a tail, on its way back
 	doneSuffix  = ".done"  // all of it is accepted; only its note is still to be deleted
 )
 
-// chunk is how many messages are accepted in one transaction.
-const chunk = 1000
+// chunk and chunkBytes are how many messages, and how much text of theirs, are
+// accepted in one transaction.
+const (
+	chunk      = 1000
+	chunkBytes = 4 << 20
+)
 
 // claim is a file that is ours. Its name is that of its note, too.
 type claim struct{ dir, name string }
 
 func (c claim) path() string { return filepath.Join(c.dir, c.name) }
 func (c claim) key() string  { return "claim/" + strings.TrimSuffix(c.name, doneSuffix) }
+
+// stem is what the names of what is rejected of c begin with.
+func (c claim) stem() string {
+	return strings.TrimSuffix(strings.TrimSuffix(c.name, splitSuffix), openSuffix)
+}
 
 // claims lists the claims, oldest first.
 func (t *taker) claims() ([]claim, error) {
@@ -52,8 +63,11 @@ func (t *taker) claims() ([]claim, error) {
 
 // work takes from c what is there to take, and ends c if nobody can add to it.
 func (t *taker) work(ctx context.Context, c claim) error {
-	if strings.HasSuffix(c.name, doneSuffix) {
+	switch {
+	case strings.HasSuffix(c.name, doneSuffix):
 		return t.forget(ctx, c)
+	case strings.HasSuffix(c.name, tailSuffix):
+		return t.putBack(c)
 	}
 	f, _, err := openRegular(c.path())
 	if err != nil {
@@ -73,19 +87,33 @@ func (t *taker) work(ctx context.Context, c claim) error {
 		return err
 	}
 	if fi.Size()-mark.Offset > t.maxBytes {
-		return t.rejectFile(c.path(), fmt.Errorf("it has %d bytes to read: at most %d are taken at once", fi.Size()-mark.Offset, t.maxBytes))
+		reason := fmt.Errorf("it has %d bytes to read: at most %d are taken at once: split it", fi.Size()-mark.Offset, t.maxBytes)
+		return errors.Join(t.rejectFile(c.path(), reason), t.forgetNote(ctx, c))
 	}
-	text, err := readAt(f, mark.Offset, fi.Size())
-	if err != nil {
-		t.complain(c.path(), fmt.Errorf("read the claim %s: %w", c.path(), err))
-		return nil
+	s := source{f, fi.Size()}
+	if mark, err = t.consume(ctx, c, s, mark, false); err != nil {
+		return t.unread(c.path(), err)
 	}
 	alone := hold == leaseHeld || hold == leaseNone && still >= t.quiet
-	split := strings.HasSuffix(c.name, splitSuffix)
-	if err := t.consume(ctx, c, text, mark, !split && (alone || still >= t.quiet)); err != nil || !alone {
-		return err
+	if mark.Offset < s.size {
+		switch {
+		case strings.HasSuffix(c.name, splitSuffix):
+		case hold == leaseHeld && still < t.quiet && strings.HasSuffix(c.name, openSuffix):
+			err = t.saveTail(ctx, c, s, fi, mark)
+		case alone, still >= t.patience:
+			_, err = t.consume(ctx, c, s, mark, true)
+		}
 	}
-	return t.finish(ctx, c, f, fi.Size(), hold)
+	if err != nil || !alone {
+		return t.unread(c.path(), err)
+	}
+	return t.finish(ctx, c, f, s.size, hold)
+}
+
+// source is a file of which so much counts.
+type source struct {
+	f    *os.File
+	size int64
 }
 
 // mark is where reading c goes on: at its note, or at its beginning. A claim that
@@ -112,41 +140,65 @@ type batch struct {
 	taken   []message.Entry
 	marks   []message.Mark // after each of taken
 	refused []refusal
-	bytes   int // of refused text
+	bytes   int // of text
 }
 
 func (b *batch) full() bool {
-	return len(b.taken) >= chunk || len(b.refused) >= chunk || b.bytes > 4<<20
+	return len(b.taken) >= chunk || len(b.refused) >= chunk || b.bytes > chunkBytes
 }
 
-// consume accepts and rejects what text holds behind from; if final, to its end.
-func (t *taker) consume(ctx context.Context, c claim, text []byte, from message.Mark, final bool) error {
-	d := message.Documents{Text: text, Now: time.Now(), From: from, Final: final}
+// add takes e into b; after it, reading goes on at next.
+func (b *batch) add(e message.Entry, next message.Mark) {
+	b.bytes += len(e.Raw)
+	if e.Err != nil {
+		b.refused = append(b.refused, refusal{e, e.Err})
+		return
+	}
+	b.taken = append(b.taken, e)
+	b.marks = append(b.marks, next)
+}
+
+// consume accepts and rejects what stands in s behind from; if final, to its end.
+// It returns how far it came. An error of s itself is a sourceError.
+func (t *taker) consume(ctx context.Context, c claim, s source, from message.Mark, final bool) (message.Mark, error) {
+	d := message.Documents{Source: s.f, Size: s.size, Now: time.Now(), From: from, Final: final}
 	at := from
 	var b batch
 	for e, ok := d.Next(); ok; e, ok = d.Next() {
 		if e.Err == nil {
 			e.Err = t.check(e)
 		}
-		if e.Err != nil {
-			b.refused = append(b.refused, refusal{e, e.Err})
-			b.bytes += len(e.Raw)
-		} else {
-			b.taken = append(b.taken, e)
-			b.marks = append(b.marks, d.Mark())
-		}
+		b.add(e, d.Mark())
 		if b.full() {
 			at = d.Mark()
 			if err := t.commit(ctx, c, b, at); err != nil {
-				return err
+				return at, err
 			}
 			b = batch{}
 		}
 	}
 	if end := d.Mark(); end != at {
-		return t.commit(ctx, c, b, end)
+		at = end
+		if err := t.commit(ctx, c, b, at); err != nil {
+			return at, err
+		}
 	}
-	return nil
+	if err := d.Err(); err != nil {
+		return at, sourceError{err}
+	}
+	return at, nil
+}
+
+// sourceError is an error of a file that is taken, which concerns no other.
+type sourceError struct{ error }
+
+// unread reports that the file at path cannot be read; other errors are returned.
+func (t *taker) unread(path string, err error) error {
+	if bad := (sourceError{}); errors.As(err, &bad) {
+		t.complain(path, fmt.Errorf("%s: %w", path, bad.error))
+		return nil
+	}
+	return err
 }
 
 func (t *taker) check(e message.Entry) error {
@@ -154,7 +206,7 @@ func (t *taker) check(e message.Entry) error {
 		return nil
 	}
 	if err := t.Check(e.Message); err != nil {
-		return fmt.Errorf("message %d of the document, at byte %d: %w", e.Index, e.Offset, err)
+		return fmt.Errorf("%s: %w", e.Where(), err)
 	}
 	return nil
 }
@@ -198,7 +250,7 @@ func (t *taker) acceptEach(ctx context.Context, c claim, b batch, at message.Mar
 	for i, e := range b.taken {
 		err := t.accept(ctx, c, []*message.Message{e.Message}, b.marks[i])
 		if errors.Is(err, message.ErrInvalid) {
-			err = t.keep(c, []refusal{{e, err}})
+			err = t.keep(c, []refusal{{e, fmt.Errorf("%s: %w", e.Where(), err)}})
 		}
 		if err != nil {
 			return err
@@ -228,7 +280,7 @@ func (t *taker) finish(ctx context.Context, c claim, f *os.File, size int64, hol
 	return t.forget(ctx, done)
 }
 
-func (t *taker) forget(ctx context.Context, c claim) error {
+func (t *taker) forgetNote(ctx context.Context, c claim) error {
 	note, err := t.Load(c.key())
 	if err != nil {
 		return fmt.Errorf("load the note of %s: %w", c.path(), err)
@@ -237,6 +289,13 @@ func (t *taker) forget(ctx context.Context, c claim) error {
 		if err := t.Accept(ctx, nil, c.key(), nil); err != nil {
 			return fmt.Errorf("delete the note of %s: %w", c.path(), err)
 		}
+	}
+	return nil
+}
+
+func (t *taker) forget(ctx context.Context, c claim) error {
+	if err := t.forgetNote(ctx, c); err != nil {
+		return err
 	}
 	if err := t.step(failpoint.Forgotten); err != nil {
 		return err

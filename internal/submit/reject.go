@@ -44,7 +44,7 @@ func (t *taker) keep(c claim, refused []refusal) error {
 	}
 	var bundle []refusal
 	for _, r := range refused {
-		name := fmt.Sprintf("%s-%d", strings.TrimSuffix(c.name, splitSuffix), r.entry.Offset)
+		name := fmt.Sprintf("%s-%d", c.stem(), r.entry.Offset)
 		if r.entry.Message != nil && r.entry.Nodes > 1 {
 			name += "-" + r.entry.Message.ToNode
 		}
@@ -71,7 +71,7 @@ func (t *taker) keepBundle(c claim, kept map[string]bool, bundle []refusal) erro
 		text.Write(append(r.text(), '\n'))
 		fmt.Fprintln(&reasons, r.err)
 	}
-	name := fmt.Sprintf("%s-%d-bundle", strings.TrimSuffix(c.name, splitSuffix), bundle[0].entry.Offset)
+	name := fmt.Sprintf("%s-%d-bundle", c.stem(), bundle[0].entry.Offset)
 	err := fmt.Errorf("%d messages are rejected, the first of them because: %w", len(bundle), bundle[0].err)
 	return t.keepOne(kept, name, text.Bytes(), reasons.String(), err)
 }

@@ -31,7 +31,8 @@ const (
 const (
 	DefaultMaxBytes = 64 << 20
 	DefaultPoll     = time.Second
-	DefaultQuiet    = 10 * time.Second
+	DefaultQuiet    = 30 * time.Second
+	DefaultPatience = 10 * time.Minute
 )
 
 // maxBackoff is the longest pause after Accept failed.
@@ -57,7 +58,10 @@ type Watcher struct {
 
 	MaxBytes int64         // larger files are refused; DefaultMaxBytes if zero
 	Poll     time.Duration // pause between looks when nothing stirs; DefaultPoll if zero
-	Quiet    time.Duration // after so long without a change a half-written text is refused; DefaultQuiet if zero
+
+	// After so long without a change half a document is refused: Quiet if nobody
+	// has the file open, Patience if somebody has. DefaultQuiet, DefaultPatience if zero.
+	Quiet, Patience time.Duration
 
 	crash func(step string) error // for tests: an error ends Run at this step
 }
@@ -111,6 +115,8 @@ type taker struct {
 	maxBytes int64
 	poll     time.Duration
 	quiet    time.Duration
+	patience time.Duration
+	grace    time.Duration
 	beside   string // claims of File where those of Dir are on another disk, else empty
 	growth   map[string]growth
 	looked   map[string]bool            // paths looked at in this pass
@@ -125,6 +131,7 @@ func (w *Watcher) open() (*taker, error) {
 	t := &taker{
 		Watcher: w, log: cmp.Or(w.Log, slog.New(slog.DiscardHandler)),
 		maxBytes: cmp.Or(w.MaxBytes, DefaultMaxBytes), poll: cmp.Or(w.Poll, DefaultPoll), quiet: cmp.Or(w.Quiet, DefaultQuiet),
+		patience: cmp.Or(w.Patience, DefaultPatience), grace: grace,
 		growth: map[string]growth{}, told: map[string]bool{}, kept: map[string]map[string]bool{},
 	}
 	for _, d := range []string{claimsDir, rejectedDir, dropDir} {

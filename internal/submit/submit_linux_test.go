@@ -334,7 +334,9 @@ func TestTwoWriters(t *testing.T) {
 // A writer that keeps the file open goes on writing into the claim.
 func TestWriterStays(t *testing.T) {
 	b := newBench(t)
-	b.start(b.watcher())
+	w := b.watcher()
+	w.Quiet = 100 * time.Millisecond
+	b.start(w)
 	f := b.open()
 	defer f.Close()
 	for _, text := range []string{msg("a", "1"), msg("a", "2")[:20]} {
@@ -355,6 +357,114 @@ func TestWriterStays(t *testing.T) {
 	f.Close()
 	b.until("nothing under way", b.clean)
 	b.wants("a/1", "b/new file", "a/2", "a/3")
+}
+
+// A writer who pauses within a document, for longer than anybody waits for one
+// that has left, finishes it in the claim.
+func TestWriterPauses(t *testing.T) {
+	b := newBench(t)
+	w := b.watcher()
+	w.Quiet = 50 * time.Millisecond
+	tk, err := w.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := b.open()
+	if _, err := f.WriteString(msg("a", "1") + msg("a", "2")[:20]); err != nil {
+		t.Fatal(err)
+	}
+	b.passes(tk, func() bool { return len(b.taken()) == 1 })
+	quiet := time.Now().Add(4 * w.Quiet)
+	b.passes(tk, func() bool { return time.Now().After(quiet) })
+	if _, err := f.WriteString(msg("a", "2")[20:]); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	b.passes(tk, b.clean)
+	if b.wants("a/1", "a/2"); b.reported() > 0 || len(b.rejected()) > 0 {
+		t.Errorf("reports %q, rejected %q", b.reports, b.rejected())
+	}
+}
+
+// One who never finishes is refused after Patience: nothing is held for ever.
+func TestPatienceEnds(t *testing.T) {
+	b := newBench(t)
+	w := b.watcher()
+	w.Quiet, w.Patience = 10*time.Millisecond, 100*time.Millisecond
+	b.start(w)
+	f := b.open()
+	defer f.Close()
+	if _, err := f.WriteString(msg("a", "1") + msg("a", "2")[:20]); err != nil {
+		t.Fatal(err)
+	}
+	b.until("the half is refused", func() bool { return b.reported() == 1 })
+	if got := b.rejected(); len(got) != 1 || got[0] != msg("a", "2")[:20] {
+		t.Errorf("rejected %q", got)
+	}
+	b.wants("a/1")
+}
+
+// A writer who leaves half a document in a claim and comes back to the path finds
+// it there; whatever crashes in between, and whoever began another file meanwhile.
+func TestWriterComesBack(t *testing.T) {
+	for k := 1; ; k++ {
+		b := newBench(t)
+		w := b.watcher()
+		w.Quiet = time.Millisecond
+		f := b.open()
+		if _, err := f.WriteString(msg("a", "1") + "\n" + msg("a", "2")[:20]); err != nil {
+			t.Fatal(err)
+		}
+		tk, err := w.open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		tk.grace = 0
+		b.passes(tk, func() bool { return len(b.taken()) == 1 })
+		tk.quiet = time.Hour // from here on nobody is too late
+		b.put(msg("b", "other") + "\n")
+		f.Close()
+		step := 0
+		w.crash = func(string) error {
+			if step++; step == k {
+				return errors.New("killed")
+			}
+			return nil
+		}
+		if err := tk.pass(t.Context()); (err != nil) != (step == k) {
+			t.Fatal(err)
+		}
+		w.crash, w.Quiet = nil, time.Hour
+		if tk, err = w.open(); err != nil {
+			t.Fatal(err)
+		}
+		b.passes(tk, func() bool { return len(b.taken()) == 2 && b.clean() })
+		b.put(msg("a", "2")[20:])
+		b.passes(tk, func() bool { return len(b.taken()) == 3 && b.clean() })
+		if b.wants("a/1", "a/2", "b/other"); b.reported() > 0 || len(b.rejected()) > 0 {
+			t.Errorf("killed at %d: reports %q, rejected %q", k, b.reports, b.rejected())
+		}
+		if step < k {
+			if k < 8 {
+				t.Errorf("only %d steps", k-1)
+			}
+			return
+		}
+	}
+}
+
+// passes looks again and again until cond.
+func (b *bench) passes(tk *taker, cond func() bool) {
+	b.t.Helper()
+	for limit := time.Now().Add(20 * time.Second); !cond(); {
+		if err := tk.pass(b.t.Context()); err != nil {
+			b.t.Fatal(err)
+		}
+		if time.Now().After(limit) {
+			b.t.Fatalf("never\ngot %v\nreports %q\nfiles %v", b.taken(), b.reports, b.files())
+		}
+		tk.wait(b.t.Context(), nil, 5*time.Millisecond)
+	}
 }
 
 func TestDropFolder(t *testing.T) {
@@ -418,6 +528,48 @@ func TestRubbish(t *testing.T) {
 	if n := strings.Count(strings.Join(b.rejected(), ""), "{\x00\xff}"); n != 5000 {
 		t.Errorf("%d of 5000 kept", n)
 	}
+}
+
+// What editors and shells of Windows write is refused whole, at once, with what
+// to do; a mark in front of UTF-8 is no matter.
+func TestWindowsText(t *testing.T) {
+	wide := func(s string) string {
+		var b strings.Builder
+		for _, c := range []byte(s) {
+			b.Write([]byte{c, 0})
+		}
+		return b.String()
+	}
+	two := "[" + msg("a", "1") + "]\r\n" + msg("a", "2") + "\r\n"
+	for name, text := range map[string]string{
+		"mark":         "\xff\xfe" + wide(two),
+		"big endian":   "\xfe\xff\x00" + strings.TrimSuffix(wide(two), "\x00"),
+		"without mark": wide(two),
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.put(text)
+			b.start(b.watcher())
+			b.until("a report", func() bool { return b.reported() == 1 })
+			if got := b.rejected(); len(got) != 1 || got[0] != text || !strings.Contains(b.reports[0], "UTF-16") || !strings.Contains(b.reports[0], "save it as UTF-8") {
+				t.Errorf("reports %q, rejected %q", b.reports, got)
+			}
+			b.put("\xef\xbb\xbf" + msg("a", "3"))
+			b.wants("a/3")
+		})
+	}
+	t.Run("appended to UTF-8", func(t *testing.T) {
+		b := newBench(t)
+		w := b.watcher()
+		w.Quiet = 50 * time.Millisecond
+		b.put(msg("a", "1") + "\n" + wide(two) + msg("b", "2"))
+		b.start(w)
+		b.wants("a/1", "b/2")
+		b.until("nothing under way", b.clean)
+		if got := b.rejected(); len(got) != 1 || got[0] != wide(two) || !strings.Contains(b.reports[0], "save it as UTF-8") {
+			t.Errorf("reports %q, rejected %q", b.reports, got)
+		}
+	})
 }
 
 func TestNotAFile(t *testing.T) {

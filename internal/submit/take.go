@@ -1,7 +1,6 @@
 package submit
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +28,7 @@ type growth struct {
 	info  fs.FileInfo
 	first time.Time // when this file was met
 	since time.Time // when it changed last
+	seen  *survey   // of it as it is, or nil
 }
 
 // watched notes how the file at path looks now; the changes are those that
@@ -41,7 +41,7 @@ func (t *taker) watched(path string, fi fs.FileInfo) (age, still time.Duration) 
 		g = growth{info: fi, first: now, since: now}
 	}
 	if g.info.Size() != fi.Size() || !g.info.ModTime().Equal(fi.ModTime()) {
-		g.info, g.since = fi, now
+		g.info, g.since, g.seen = fi, now, nil
 	}
 	t.growth[path] = g
 	return now.Sub(g.first), now.Sub(g.since)
@@ -79,11 +79,12 @@ func (t *taker) takeDropped(ctx context.Context) error {
 // One that ends in half a document is the difficult one: its writer may go on
 // through the descriptor that it holds, which follows the file wherever we
 // rename it, or by opening the path anew, which would begin another file. So
-// while the file is open somewhere it stays for up to grace. When nobody has it
-// open, a stream is split: its whole documents are claimed and its tail stays
-// behind under the old name, exchanged in one step, under a lease that keeps
-// writers out. Where a system cannot do that, everything waits until the tail is
-// whole or Quiet has passed.
+// while the file is open somewhere it keeps its name, for as long as Quiet; then
+// it is claimed, its tail waits in the claim, and goes back to the path when the
+// writer leaves it unfinished. When nobody has it open, a stream is split: its
+// whole documents are claimed and its tail stays behind under the old name,
+// exchanged in one step, under a lease that keeps writers out. Where a system
+// cannot do that, everything waits until the tail is whole or Quiet has passed.
 func (t *taker) take(ctx context.Context, path string, stream bool) error {
 	f, fi, err := openRegular(path)
 	if err != nil {
@@ -91,42 +92,78 @@ func (t *taker) take(ctx context.Context, path string, stream bool) error {
 	}
 	defer f.Close()
 	if fi.Size() > t.maxBytes {
-		return t.rejectFile(path, fmt.Errorf("it has %d bytes: at most %d are taken in one file", fi.Size(), t.maxBytes))
+		return t.rejectFile(path, fmt.Errorf("it has %d bytes: at most %d are taken in one file: split it", fi.Size(), t.maxBytes))
 	}
 	age, still := t.watched(path, fi)
-	if fi.Size() == 0 && (stream || still < t.quiet) {
-		return nil
-	}
 	if fi.Size() == 0 {
+		if stream || still < t.quiet {
+			return nil
+		}
 		return t.rejectFile(path, errors.New("it is empty"))
 	}
-	text, err := readAt(f, 0, fi.Size())
+	hold := lease(f)
+	defer release(f, hold)
+	if hold == leaseBusy && age < t.grace { // nearly every writer is gone by then
+		t.soon = true
+		return nil
+	}
+	seen, err := t.survey(path, source{f, fi.Size()})
 	if err != nil {
-		t.complain(path, fmt.Errorf("read %s: %w", path, err))
+		t.complain(path, fmt.Errorf("%s: %w", path, err))
 		return nil
 	}
 	delete(t.told, path)
-	if stream && len(bytes.TrimSpace(text)) == 0 {
-		return nil
-	}
-	whole := message.CompleteLen(text)
-	hold := lease(f)
-	defer release(f, hold)
 	if now, err := f.Stat(); err != nil || now.Size() != fi.Size() || !now.ModTime().Equal(fi.ModTime()) {
 		t.soon = true
 		return nil
 	}
-	switch ends := whole == len(text); {
-	case still >= t.quiet:
-	case ends && (hold != leaseBusy || age >= grace):
-	case !ends && stream && whole > 0 && hold == leaseHeld && !t.noSwap:
-		return t.split(ctx, path, f, fi, text[whole:])
-	case !ends && whole > 0 && hold == leaseBusy && age >= grace:
-	default:
-		t.soon = t.soon || hold == leaseBusy && age < grace
+	switch half := seen.whole < fi.Size(); {
+	case seen.encoding != "":
+		return t.rejectFile(path, fmt.Errorf("it is %s, as editors and shells of Windows write it: save it as UTF-8 and submit it again", seen.encoding))
+	case seen.blank && stream:
 		return nil
+	case !half:
+		return t.claim(ctx, path, stream, hold, f)
+	case stream && seen.whole > 0 && hold == leaseHeld && !t.noSwap:
+		tail, err := readAt(f, seen.whole, fi.Size())
+		if err != nil {
+			return fmt.Errorf("read %s: %w", path, err)
+		}
+		return t.split(ctx, path, f, fi, tail)
+	case still >= t.quiet && hold != leaseBusy, seen.whole > 0 && hold == leaseBusy && age >= t.quiet, still >= t.patience:
+		return t.claim(ctx, path, stream, hold, f)
 	}
-	return t.claim(ctx, path, hold, f)
+	return nil
+}
+
+// survey is what there is to know of a file before it is claimed. While that does
+// not change it is not read again.
+type survey struct {
+	whole    int64  // where its unfinished document begins, or its size
+	blank    bool   // there is nothing in it
+	encoding string // other than UTF-8
+}
+
+func (t *taker) survey(path string, s source) (survey, error) {
+	g := t.growth[path]
+	if g.seen != nil {
+		return *g.seen, nil
+	}
+	head, err := readAt(s.f, 0, min(4, s.size))
+	if err != nil {
+		return survey{}, err
+	}
+	seen := survey{encoding: message.Foreign(head)}
+	if seen.encoding == "" {
+		var parts int
+		if seen.whole, parts, err = message.Survey(s.f, s.size); err != nil {
+			return seen, err
+		}
+		seen.blank = parts == 0 && seen.whole == s.size
+	}
+	g.seen = &seen
+	t.growth[path] = g
+	return seen, nil
 }
 
 // unopened decides about what is at path and is no file to read.
@@ -142,8 +179,11 @@ func (t *taker) unopened(path string, err error) error {
 }
 
 // claim moves the file at path out of every writer's reach.
-func (t *taker) claim(ctx context.Context, path string, hold leaseState, f *os.File) error {
+func (t *taker) claim(ctx context.Context, path string, stream bool, hold leaseState, f *os.File) error {
 	c := claim{dir: t.claimsFor(path), name: t.name()}
+	if stream && hold == leaseBusy {
+		c.name += openSuffix
+	}
 	// What is claimed must be on disk before the note that counts in its bytes.
 	if err := f.Sync(); err != nil {
 		return fmt.Errorf("sync %s: %w", path, err)
