@@ -331,7 +331,7 @@ func (c *Client) lost(ctx, call context.Context, limit time.Duration, err error)
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		err = e.Err // the rest speaks of a URL that nobody typed
 	}
-	if op, ok := errors.AsType[*net.OpError](err); errors.Is(err, ErrNoNode) || ok && op.Op == "dial" {
+	if errors.Is(err, ErrNoNode) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", ErrNoAnswer, err)

@@ -354,6 +354,16 @@ func TestNodeComesBack(t *testing.T) {
 // A connection that served before is no reason to believe that a submission did not
 // come through: net/http repeats it by itself, and the repeat finds nobody.
 func TestNodeDiesUnderAnOldConnection(t *testing.T) {
+	t.Run("nobody there", func(t *testing.T) {
+		testDies(t, func(string) error { return nil })
+	})
+	t.Run("a disk that fails", func(t *testing.T) {
+		testDies(t, func(socket string) error { return os.Symlink(socket, socket) }) // ELOOP for whoever dials
+	})
+}
+
+func testDies(t *testing.T, breakSocket func(string) error) {
+	t.Helper()
 	dir := stewardtest.ShortDir(t)
 	var heard atomic.Int32
 	nodeThat(t, dir, func(w http.ResponseWriter, r *http.Request) {
@@ -362,7 +372,7 @@ func TestNodeDiesUnderAnOldConnection(t *testing.T) {
 			return
 		}
 		heard.Add(1)
-		if err := os.Remove(api.SocketPath(dir)); err != nil {
+		if err := errors.Join(os.Remove(api.SocketPath(dir)), breakSocket(api.SocketPath(dir))); err != nil {
 			t.Error(err)
 		}
 		panic(http.ErrAbortHandler)
@@ -372,6 +382,9 @@ func TestNodeDiesUnderAnOldConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Missed = func(error) {
+		if err := os.RemoveAll(api.SocketPath(dir)); err != nil {
+			t.Error(err)
+		}
 		nodeThat(t, dir, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"messages":[{"id":"m1"}]}`) })
 	}
 	if got, err := c.SubmitDocument(t.Context(), []byte(echo)); err != nil || len(got) != 1 || heard.Load() != 1 {
