@@ -23,7 +23,8 @@ func bugs() []bug {
 		{"no-fsync", "the journal's pages are never synced", []string{faultPower}, []edit{
 			{folder: "store", old: "&bolt.Options{Timeout: time.Second, NoFreelistSync", new: "&bolt.Options{Timeout: time.Second, NoSync: true, NoGrowSync: true, NoFreelistSync"},
 		}},
-		{"journal-folder-not-synced", "a new journal's name is not made durable", []string{faultPower}, []edit{
+		{"journal-folder-not-synced", "the names in the data folder are not made durable", []string{faultPower}, []edit{
+			{folder: "internal/submit", old: "if err := syncDir(w.Dir); err != nil {", new: "if err := error(nil); err != nil {"},
 			{folder: "store", old: "func syncDir(dir string) error {\n", new: "func syncDir(dir string) error {\n\tif dir != \"\" {\n\t\treturn nil\n\t}\n"},
 		}},
 		{"claim-folder-not-synced", "the rename that claims a file is not made durable", []string{faultPower}, []edit{
