@@ -193,6 +193,9 @@ func (c *campaign) round(ctx context.Context, a act, dir, bin string, number int
 	r := &round{plan: newPlan(c.seed, number, a.options), dir: dir, bin: bin, next: bin + nextBuild, exe: exe, keep: c.keep, limits: c.limits}
 	res, err := r.run(ctx)
 	if err != nil {
+		if !c.keep {
+			err = errors.Join(err, os.RemoveAll(dir))
+		}
 		return res, err
 	}
 	res.Act, res.Length = a.name, a.length.Seconds()

@@ -34,7 +34,7 @@ func invariants() []invariant {
 		{"I10", "one bad node does not delay others", (*judgement).undelayed},
 		{"I11", "late copies of a message change nothing", (*judgement).immune},
 		{"I12", "the audit chain verifies (there is none yet)", nil},
-		{"I13", "versions mix (not played here)", nil},
+		{"I13", "builds mix: upgrades and rollbacks under running commands change none of this", nil},
 		{"I14", "SIGTERM ends a node cleanly; runner and commands end when all is done", (*judgement).cleanEnd},
 	}
 }
