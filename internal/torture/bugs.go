@@ -25,6 +25,7 @@ func bugs() []bug {
 		}},
 		{"journal-folder-not-synced", "the names in the data folder are not made durable", []string{faultPower}, []edit{
 			{folder: "internal/submit", old: "if err := syncDir(w.Dir); err != nil {", new: "if err := error(nil); err != nil {"},
+			{folder: "internal/runner", old: "if err := syncDir(filepath.Dir(dir)); err != nil {", new: "if err := error(nil); err != nil {"},
 			{folder: "store", old: "func syncDir(dir string) error {\n", new: "func syncDir(dir string) error {\n\tif dir != \"\" {\n\t\treturn nil\n\t}\n"},
 		}},
 		{"claim-folder-not-synced", "the rename that claims a file is not made durable", []string{faultPower}, []edit{
