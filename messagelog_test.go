@@ -92,6 +92,58 @@ func TestMessageLogIsComplete(t *testing.T) {
 	})
 }
 
+// A node that was stopped in peace writes nothing twice, also of what waits on.
+func TestMessageLogRepeatsNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+		c.Start("ship1")
+		for range 4 {
+			central := c.Start("central")
+			want(t, central, ack.Done, central.Submit(stewardtest.Command("ship1", "x")))
+			central.Submit(stewardtest.Command("ship9", "y"))
+			time.Sleep(time.Second)
+			central.Stop()
+		}
+		b, err := os.ReadFile(filepath.Join(c.Dir("central"), "messages.log"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if lines, ms := strings.Count(string(b), "\n"), logOf(t, c.Dir("central")); lines != len(ms) || lines < 8 {
+			t.Errorf("%d lines for %d messages", lines, len(ms))
+		}
+	})
+}
+
+// What a loss of power took out of the log comes again, however long it had waited
+// before it was sent, and half a line spoils no other.
+func TestMessageLogAfterPowerLoss(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+		central := c.Start("central")
+		for range 1500 { // more than one batch: the second one waits unseen
+			central.Submit(stewardtest.Command("ship1", "x"))
+		}
+		time.Sleep(time.Hour)
+		path := filepath.Join(c.Dir("central"), "messages.log")
+		before, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Start("ship1")
+		time.Sleep(5 * time.Second) // the log is not synced yet
+		central.Crash()
+		if after, err := os.Stat(path); err != nil || after.Size() < before.Size()+100_000 {
+			t.Fatal("nothing was sent", err)
+		}
+		if err := os.Truncate(path, before.Size()+10); err != nil {
+			t.Fatal(err)
+		}
+		central = c.Start("central")
+		time.Sleep(time.Minute)
+		if n := len(logOf(t, c.Dir("central"))); n < 1500 {
+			t.Errorf("%d of 1500 are in the log", n)
+		}
+	})
+}
+
 func encoded(t *testing.T, m *message.Message) string {
 	t.Helper()
 	b, err := m.Encode(subject.Prefix)

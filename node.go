@@ -158,7 +158,7 @@ func New(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	if n.msgs, err = openMessageLog(cfg.Dir); err != nil {
+	if n.msgs, err = openMessageLog(cfg.Dir, db); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	for _, p := range peers {

@@ -30,7 +30,7 @@ func (n *Node) publish(s subject.Subject) {
 	if p == nil {
 		p = process.NewPublisher(&process.Publisher{
 			Subject: s, Node: n.cfg.Name, Store: n.db, Conn: wire{n}, Policy: n.cfg.Policy, Idle: n.cfg.Idle, Log: n.log,
-			First: n.msgs.append, Sent: n.sent, Settled: n.settled, Trouble: n.trouble,
+			First: func(list []store.Entry) error { return n.msgs.append(name, list) }, Sent: n.sent, Settled: n.settled, Trouble: n.trouble,
 		})
 		n.publishers[name] = p
 	}

@@ -180,7 +180,7 @@ const (
 // sweep ends what waited beyond its lifetime, forgets old history, and syncs
 // messages.log.
 func (n *Node) sweep(ctx context.Context) error {
-	if err := n.relog(); err != nil {
+	if err := n.msgs.relog(); err != nil {
 		return err
 	}
 	every, soon := time.NewTicker(sweepEvery), time.NewTimer(time.Hour)
@@ -196,7 +196,7 @@ func (n *Node) sweep(ctx context.Context) error {
 			}
 		case <-soon.C:
 			armed = false
-			if err := n.msgs.sync(n.db); err != nil {
+			if err := n.msgs.sync(); err != nil {
 				n.report(errorkernel.Failure{Class: errorkernel.Storage, Severity: errorkernel.Error, Cause: err.Error()})
 			}
 		case <-every.C:
@@ -212,7 +212,7 @@ func (n *Node) sweep(ctx context.Context) error {
 				}
 			}
 		case <-ctx.Done():
-			return n.msgs.sync(n.db)
+			return nil
 		}
 	}
 }

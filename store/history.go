@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 	bolt "go.etcd.io/bbolt"
@@ -259,28 +258,34 @@ func (db *DB) PlaceOf(id uuid.UUID) (s string, p message.Place, incoming bool, e
 	return s, p, incoming, err
 }
 
-// Processed gives f the events of own messages that were accepted since and have
-// left the waiting part of their outbox, oldest first.
-func (db *DB) Processed(since time.Time, f func(event []byte) error) error {
-	return db.view(func(tx *bolt.Tx) error {
-		var from uuid.UUID
-		ms := since.UnixMilli()
-		for i := range 6 {
-			from[i] = byte(ms >> (40 - 8*i))
-		}
-		c := tx.Bucket(bucketMessages).Cursor()
+// Processed is an own message that has left the waiting part of its outbox.
+type Processed struct {
+	Subject string
+	Place   message.Place
+	Event   []byte // as it went over the wire
+}
+
+// Processed lists messages that were accepted at from, an id or the beginning of
+// one, or later, oldest first, of those that wanted says. It looks at limit of
+// them; next is where to go on, and Nil when all were seen.
+func (db *DB) Processed(from uuid.UUID, limit int, wanted func(subject string, p message.Place) bool) (list []Processed, next uuid.UUID, err error) {
+	err = db.view(func(tx *bolt.Tx) error {
+		c, states := tx.Bucket(bucketMessages).Cursor(), tx.Bucket(bucketStates)
 		for k, v := c.Seek(from[:]); k != nil; k, v = c.Next() {
+			if limit--; limit < 0 {
+				next = uuid.UUID(k)
+				return nil
+			}
 			b, err := decodeBody(k, v)
 			if err != nil {
 				return err
 			}
-			if b.incoming || tx.Bucket(bucketStates).Get(k) == nil {
+			if b.incoming || !wanted(b.subject, b.place) || states.Get(k) == nil {
 				continue
 			}
-			if err := f(bytes.Clone(b.event)); err != nil {
-				return err
-			}
+			list = append(list, Processed{b.subject, b.place, bytes.Clone(b.event)})
 		}
 		return nil
 	})
+	return list, next, err
 }

@@ -37,6 +37,23 @@ func (db *DB) Note(key string) (value []byte, err error) {
 	return value, err
 }
 
+// Notes reads what was kept under the keys that begin with prefix, by what follows it.
+func (db *DB) Notes(prefix string) (notes map[string][]byte, err error) {
+	notes = map[string][]byte{}
+	err = db.view(func(tx *bolt.Tx) error {
+		c := tx.Bucket(bucketNotes).Cursor()
+		for k, v := c.Seek([]byte(prefix)); bytes.HasPrefix(k, []byte(prefix)); k, v = c.Next() {
+			v, err := unseal(bucketNotes, k, v)
+			if err != nil {
+				return err
+			}
+			notes[string(k[len(prefix):])] = bytes.Clone(v)
+		}
+		return nil
+	})
+	return notes, err
+}
+
 // PutPeer keeps what is known of another node. It need not be durable at once:
 // the next hello tells it again.
 func (db *DB) PutPeer(p Peer) error {
@@ -100,6 +117,12 @@ func (db *DB) Failures(f func(id string, record []byte) bool) error {
 		}
 		return nil
 	})
+}
+
+// PutNotes keeps notes, all or none, after what went to PutNoteSoon before. When it
+// returns nil they survive a crash.
+func (db *DB) PutNotes(notes ...Note) error {
+	return db.w.inOrder(func(tx *bolt.Tx) error { return putNotes(tx, notes) }, nil)
 }
 
 // PutNoteSoon keeps a note with the next commit; nobody waits for it.
