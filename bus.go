@@ -223,6 +223,12 @@ func (n *Node) Resend(ctx context.Context, key string) (store.Record, error) {
 	if err != nil {
 		return old, err
 	}
+	if old.FromNode != n.cfg.Name {
+		return old, fmt.Errorf("%w: message %s came from %s: resend it there; to ask the same of another node, submit a message of your own", api.ErrConflict, old.ID, old.FromNode)
+	}
+	if old.Message.RoadsOwn() {
+		return old, fmt.Errorf("%w: message %s is a %s, the road's own: nobody submits it again", message.ErrInvalid, old.ID, old.Method)
+	}
 	m := old.Message.Repeat(time.Now())
 	if err := n.Submit(ctx, m); err != nil {
 		return old, told(err)

@@ -122,6 +122,12 @@ func (m *Message) Repeat(now time.Time) *Message {
 	return &r
 }
 
+// RoadsOwn reports whether m is a message of the road itself, which no operator
+// submits.
+func (m *Message) RoadsOwn() bool {
+	return m.Method == MethodResult || m.Method == MethodErrorLog || m.Method == MethodSayHello
+}
+
 // Policy is the schedule of m's attempts, with the node's defaults where m is silent.
 func (m *Message) Policy(def ack.Policy) ack.Policy {
 	if m.AckTimeout > 0 {

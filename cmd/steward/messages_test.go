@@ -114,6 +114,22 @@ func TestResend(t *testing.T) {
 	if again.CausationID != first.ID || !slices.Equal(again.Data, first.Data) || again.Labels["a"] != "b" {
 		t.Errorf("by file: %+v", again)
 	}
+	f.want(0, "wait", again.ID)
+	own, err := os.ReadFile(f.data("ship1") + "/messages.log") // results, and nothing else
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := f.do("resend", write(t, "whole", string(log)+string(own)+string(log)), "-o", "json")
+	var records []record
+	if parse(t, whole.stdout, &records); whole.code != 0 || len(records) != 2 || !strings.Contains(whole.stderr, "of the road's own") || !strings.Contains(whole.stderr, "2 repeats") {
+		t.Errorf("of a whole log: %+v", whole)
+	}
+	if r := f.do("resend", write(t, "results", string(own))); r.code != 2 || !strings.Contains(r.stderr, "no message that can be submitted again") {
+		t.Errorf("of results only: %+v", r)
+	}
+	if r := f.do("resend", first.ID, "--data", f.data("ship1")); r.code == 0 || !strings.Contains(r.stderr, "came from central: resend it there") {
+		t.Errorf("of a message that was received: %+v", r)
+	}
 	if show := f.want(0, "show", again.ID); !strings.Contains(show, first.ID) {
 		t.Errorf("show does not name the first: %s", show)
 	}

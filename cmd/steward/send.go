@@ -16,7 +16,6 @@ import (
 
 	"github.com/steward-bus/steward/internal/api"
 	"github.com/steward-bus/steward/message"
-	"github.com/steward-bus/steward/store"
 	"github.com/steward-bus/steward/subject"
 )
 
@@ -148,33 +147,4 @@ func (e *env) submission(d draft, args []string) ([]byte, error) {
 		return io.ReadAll(io.LimitReader(e.stdin, api.MaxDocument+1))
 	}
 	return os.ReadFile(args[0])
-}
-
-func (e *env) resendCmd() *cobra.Command {
-	return e.outputFlag(&cobra.Command{
-		Use: "resend ID|FILE", Short: "Submit a message again, as a new one", Args: cobra.ExactArgs(1), ValidArgsFunction: e.completeIDs,
-		Long: `resend submits what was submitted before once more, as new messages that name the old ones. FILE holds
-lines of a messages.log.`,
-		Example: "  steward resend last\n  grep CLICommand data/central/messages.log | tail -n 3 > again && steward resend again",
-		RunE: func(c *cobra.Command, args []string) error {
-			return e.with(c, func(ctx context.Context, cl *api.Client) error {
-				records, err := resend(ctx, cl, args[0])
-				if err != nil {
-					return err
-				}
-				return printAll(e, records, func() [][]string { return messageRows(records) })
-			})
-		},
-	})
-}
-
-func resend(ctx context.Context, cl *api.Client, what string) ([]store.Record, error) {
-	if b, err := os.ReadFile(what); err == nil {
-		return cl.ResendLog(ctx, b)
-	}
-	r, err := cl.Resend(ctx, what)
-	if errors.Is(err, api.ErrNotFound) {
-		err = fmt.Errorf("%w; and there is no such file", err)
-	}
-	return []store.Record{r}, err
 }

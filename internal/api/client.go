@@ -88,12 +88,6 @@ func (c *Client) SubmitDocument(ctx context.Context, doc []byte) ([]store.Record
 	return c.submit(ctx, "/v1/messages", doc)
 }
 
-// ResendLog submits again what lines of a messages.log tell of, as new messages
-// that name the old; else it is as SubmitDocument.
-func (c *Client) ResendLog(ctx context.Context, lines []byte) ([]store.Record, error) {
-	return c.submit(ctx, "/v1/resend", lines)
-}
-
 // submit repeats itself until it has an answer: its key says that it is one
 // submission.
 func (c *Client) submit(ctx context.Context, path string, doc []byte) ([]store.Record, error) {

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -176,7 +177,22 @@ func TestResendLog(t *testing.T) {
 		}
 		lines, ids = append(append(lines, line...), '\n'), append(ids, m.ID.String())
 	}
-	got, err := c.ResendLog(t.Context(), lines)
+	result := &message.Message{
+		ToNode: "ship1", Kind: subject.EventACK, Method: message.MethodResult, ID: uuid.Must(uuid.NewV7()), FromNode: "central",
+		Place: message.Place{Epoch: uuid.Must(uuid.NewV7()), Seq: 8}, Time: time.Now().UTC(), Expires: time.Now().Add(time.Hour).UTC(), Result: &message.Result{Outcome: ack.Done},
+	}
+	own, err := result.Encode("steward")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines = append(append(lines, own...), '\n')
+	first, _, _ := bytes.Cut(lines, []byte("\n"))
+	lines = append(append(lines, first...), '\n') // a crash repeats
+	log, err := api.ReadLog(lines)
+	if err != nil || len(log.Messages) != 2 || log.Own != 1 || log.Repeats != 1 {
+		t.Fatalf("%+v, %v", log, err)
+	}
+	got, err := c.ResendLog(t.Context(), log)
 	if err != nil || len(got) != 2 {
 		t.Fatalf("%+v, %v", got, err)
 	}
@@ -188,9 +204,39 @@ func TestResendLog(t *testing.T) {
 			t.Errorf("%d lives for %s", i, life)
 		}
 	}
-	_, err = c.ResendLog(t.Context(), append(lines, `{"toNode":"ship1"}`...))
+	log.Lines = append(log.Lines, []byte(`{"toNode":"ship1"}`))
+	_, err = c.ResendLog(t.Context(), log)
 	if !errors.Is(err, message.ErrInvalid) || !strings.Contains(err.Error(), "line 3") || len(b.records) != 2 {
 		t.Errorf("a line of another kind: %v; %d accepted", err, len(b.records)-2)
+	}
+}
+
+// A log that is longer than one submission goes in several.
+func TestResendLongLog(t *testing.T) {
+	c := serve(t, &bus{})
+	m := &message.Message{
+		ToNode: "ship1", Kind: subject.CommandACK, Method: "Echo", FromNode: "central",
+		Place: message.Place{Epoch: uuid.Must(uuid.NewV7()), Seq: 7}, Time: time.Now().UTC(), Expires: time.Now().Add(time.Hour).UTC(),
+	}
+	var lines []byte
+	for range api.MaxMessages + 3 {
+		m.ID = uuid.Must(uuid.NewV7())
+		line, err := m.Encode("steward")
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(append(lines, line...), '\n')
+	}
+	log, err := api.ReadLog(lines)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.ResendLog(t.Context(), log); err != nil || len(got) != api.MaxMessages+3 {
+		t.Errorf("%d, %v", len(got), err)
+	}
+	log.Lines[len(log.Lines)-1] = []byte("{}")
+	if got, err := c.ResendLog(t.Context(), log); len(got) != api.MaxMessages || !strings.Contains(fmt.Sprint(err), "the first 10000 of 10003") {
+		t.Errorf("%d, %v", len(got), err)
 	}
 }
 

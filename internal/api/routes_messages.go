@@ -73,7 +73,7 @@ func (rt *routes) messages(api huma.API) {
 	add(rt, api, huma.Operation{
 		OperationID: "resendLog", Method: http.MethodPost, Path: "/v1/resend",
 		Summary:       "Submit messages of a message log again, as new ones that name the old",
-		Description:   "Takes lines of messages.log, all of them or, if anything is wrong, none.",
+		Description:   "Takes lines of messages.log, all of them or, if anything is wrong, none. The road's own messages (results, failures, hellos) are left out, and what stands there twice is taken once.",
 		DefaultStatus: http.StatusCreated,
 		MaxBodyBytes:  MaxDocument, BodyReadTimeout: bodyLimit,
 		Middlewares: huma.Middlewares{rt.oneOfFew},
@@ -159,28 +159,6 @@ func parse(b []byte, now time.Time) ([]*message.Message, error) {
 		return nil, problem(http.StatusUnprocessableEntity, "nothing of the submission was accepted", wrong...)
 	case len(ms) == 0:
 		return nil, problem(http.StatusUnprocessableEntity, "the submission holds no message")
-	}
-	return ms, nil
-}
-
-// parseLog reads lines of messages.log.
-func parseLog(b []byte, now time.Time) (ms []*message.Message, err error) {
-	n := 0
-	for line := range bytes.Lines(b) {
-		n++
-		if line = bytes.TrimSpace(line); len(line) == 0 {
-			continue
-		}
-		m, err := message.DecodeStored(line)
-		if err != nil {
-			return nil, problem(http.StatusUnprocessableEntity, fmt.Sprintf("line %d is none of a message log: nothing was accepted: %v", n, err))
-		}
-		if ms = append(ms, m.Repeat(now)); len(ms) > MaxMessages {
-			return nil, problem(http.StatusRequestEntityTooLarge, fmt.Sprintf("more than %d messages: nothing was accepted: send them in parts", MaxMessages))
-		}
-	}
-	if len(ms) == 0 {
-		return nil, problem(http.StatusUnprocessableEntity, "it holds no message")
 	}
 	return ms, nil
 }
