@@ -26,7 +26,7 @@ const (
 // anyFile chooses one of a node, and the fail point at which there is one.
 func anyFile(rng *rand.Rand, node string) (file string, at failpoint.Step) {
 	if node == central {
-		if rng.IntN(3) == 0 {
+		if rng.IntN(8) == 0 {
 			return fileOpening, ""
 		}
 		return fileClaims, []failpoint.Step{failpoint.Claimed, failpoint.Claimed, failpoint.FileTaken}[rng.IntN(3)]
