@@ -51,7 +51,7 @@ func acts(opt options) []act {
 			[]goal{flipped(fileJournal), flipped(fileOpening), flipped(fileRuns), flipped(fileClaims)}},
 		{"journals", brief(400*time.Millisecond, faultJournal, faultJournal, faultKill, faultCopies, faultPoison), 2, 15 * time.Minute,
 			[]goal{times(faultJournal, 300)}},
-		{"senders", brief(400*time.Millisecond, faultSender, faultSender, faultKill, faultCopies), 2, 15 * time.Minute,
+		{"senders", brief(150*time.Millisecond, faultSender, faultSender, faultSender, faultKill, faultCopies), 2, 20 * time.Minute,
 			[]goal{times(faultSender, 200)}},
 		{"upgrades", brief(400*time.Millisecond, faultUpgrade, faultUpgrade, faultRunner, faultKill), 2, 15 * time.Minute,
 			[]goal{times(faultUpgrade, 300), times(faultRunner, 200)}},
