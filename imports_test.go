@@ -30,10 +30,11 @@ var layers = map[string][]string{
 	"internal/transport": {"subject"},
 
 	// These drive whole nodes, or stand for the protocol without any.
-	"internal/bench":       {"", "message", "store", "process", "subject", "ack", "internal/transport"},
+	"internal/bench":       {"", "message", "store", "process", "subject", "ack", "internal/transport", "internal/fleet"},
+	"internal/fleet":       {"message", "store", "process", "subject", "internal/transport"},
 	"internal/model":       {},
 	"internal/stewardtest": {"", "message", "store", "process", "subject", "ack", "errorkernel"},
-	"internal/torture":     {"store", "subject", "ack", "errorkernel", "internal/api", "internal/failpoint", "internal/crashfs"},
+	"internal/torture":     {"store", "subject", "ack", "errorkernel", "internal/api", "internal/failpoint", "internal/crashfs", "message", "process", "internal/fleet", "internal/transport"},
 }
 
 func TestImportsPointDown(t *testing.T) {

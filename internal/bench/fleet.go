@@ -4,28 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
 
 	"github.com/steward-bus/steward/ack"
+	"github.com/steward-bus/steward/internal/fleet"
 	"github.com/steward-bus/steward/internal/transport"
 	"github.com/steward-bus/steward/message"
-	"github.com/steward-bus/steward/process"
-	"github.com/steward-bus/steward/store"
 	"github.com/steward-bus/steward/subject"
 )
-
-// ship is a light receiver: a node's journal, the subscriber of one command and
-// the publisher of its results, without all else that a node has.
-type ship struct {
-	db         *store.DB
-	subscriber *process.Subscriber
-	publisher  *process.Publisher
-}
 
 // fleetOf is the role: so many ships on one connection, their journals in
 // memory, for each would have a disk of its own.
@@ -48,40 +37,26 @@ func fleetOf(args []string, say func(string)) (stop func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var group sync.WaitGroup
-	var ships []*ship
+	var ships []*fleet.Ship
 	stop = func() (err error) {
-		cancel()
-		group.Wait()
-		conn.Close()
-		for _, s := range ships {
-			err = errors.Join(err, s.db.Close())
+		var wait sync.WaitGroup
+		ends := make([]error, len(ships))
+		for i, s := range ships {
+			wait.Go(func() { ends[i] = s.Close() })
 		}
-		return errors.Join(err, os.RemoveAll(dir))
+		wait.Wait()
+		conn.Close()
+		return errors.Join(errors.Join(ends...), os.RemoveAll(dir))
 	}
 	<-online
 	for i := range count {
-		s, err := newShip(ctx, shipName(first+i), dir, conn)
+		s, err := fleet.Start(shipName(first+i), dir, conn, echoAs("Echo"), func(err error) { fmt.Fprintln(os.Stderr, "bench: fleet:", err) })
 		if err != nil {
 			return nil, errors.Join(err, stop())
 		}
 		ships = append(ships, s)
-		for _, run := range []func(context.Context) error{s.subscriber.Run, s.publisher.Run} {
-			group.Go(func() {
-				if err := run(ctx); err != nil && ctx.Err() == nil {
-					fmt.Fprintln(os.Stderr, "bench: fleet:", err)
-				}
-			})
-		}
-		_, err = conn.Subscribe(s.subscriber.Subject.String(), func(r transport.Received) {
-			s.subscriber.Offer(process.Request{Subject: s.subscriber.Subject, Header: r.Header, Data: r.Data, Respond: r.Respond})
-		})
-		if err != nil {
-			return nil, errors.Join(err, stop())
-		}
 	}
-	soon, enough := context.WithTimeout(ctx, 10*time.Second)
+	soon, enough := context.WithTimeout(context.Background(), 10*time.Second)
 	defer enough()
 	if err := conn.Flush(soon); err != nil {
 		return nil, errors.Join(err, stop())
@@ -93,48 +68,6 @@ func fleetOf(args []string, say func(string)) (stop func() error, err error) {
 const fleetSize = 2500 // of one process: a journal is two open files
 
 func shipName(i int) string { return fmt.Sprintf("ship%d", i) }
-
-func newShip(ctx context.Context, name, dir string, conn *transport.Conn) (*ship, error) {
-	db, err := store.Open(filepath.Join(dir, name+".db"), store.Options{Node: name})
-	if err != nil {
-		return nil, err
-	}
-	log := slog.New(slog.DiscardHandler)
-	s := &ship{db: db}
-	s.publisher = process.NewPublisher(&process.Publisher{
-		Subject: subject.Subject{Prefix: subject.Prefix, Node: "central", Kind: subject.EventACK, Method: message.MethodResult}, Node: name,
-		Store: db, Conn: wire{conn}, Idle: time.Hour, Log: log,
-		First: func([]store.Entry) error { return nil }, Sent: func(int, bool) {}, Settled: func([]store.Settled) {},
-		Trouble: func(t process.Trouble) { fmt.Fprintln(os.Stderr, "bench: fleet:", t.Cause) },
-	})
-	method := echoAs("Echo")
-	s.subscriber = process.NewSubscriber(&process.Subscriber{
-		Subject: subject.Subject{Prefix: subject.Prefix, Node: name, Kind: subject.CommandACK, Method: "Echo"}, Node: name,
-		Store: db, Method: &method, Log: log, Stop: ctx,
-		Work:    func(store.Lane) {}, // nothing waits: the method is instant
-		Queued:  func([]*message.Message) { s.publisher.Wake() },
-		Handled: func(store.Work, message.Result) {},
-	})
-	return s, nil
-}
-
-// wire is the connection in the words of the processes.
-type wire struct{ *transport.Conn }
-
-func (w wire) Request(ctx context.Context, s subject.Subject, h process.Header, data []byte) ([]byte, error) {
-	b, err := w.Conn.Request(ctx, s.String(), h, data)
-	switch {
-	case errors.Is(err, transport.ErrNobody):
-		return nil, process.ErrNobody
-	case errors.Is(err, transport.ErrOffline):
-		return nil, process.ErrOffline
-	}
-	return b, err
-}
-
-func (w wire) Publish(ctx context.Context, s subject.Subject, h process.Header, data []byte) error {
-	return w.Conn.Publish(ctx, s.String(), h, data)
-}
 
 // fanOut sends one command to so many ships at once; it returns when the first,
 // the middle and the last result was durable at the sender, and what memory each

@@ -34,6 +34,8 @@ func acts(opt options) []act {
 	}
 	minute := brief(5*time.Second, faultLink, faultLink, faultMess, faultStop, faultCopies)
 	minute.length = time.Minute
+	crowd := brief(2*time.Second, faultBroker)
+	crowd.length, crowd.herd = 5*time.Second, 500
 	flipped := func(file string) goal {
 		return goal{"flips in " + file, 300, func(t tally) int { return t.Faults[faultFlip+" "+file] }}
 	}
@@ -55,6 +57,8 @@ func acts(opt options) []act {
 			[]goal{times(faultSender, 200)}},
 		{"upgrades", brief(400*time.Millisecond, faultUpgrade, faultUpgrade, faultRunner, faultKill), 2, 15 * time.Minute,
 			[]goal{times(faultUpgrade, 300), times(faultRunner, 200)}},
+		{"herds", crowd, 1, 10 * time.Minute,
+			[]goal{{"rounds with 500 nodes more", 20, func(t tally) int { return t.Rounds }}}},
 		{"disks", brief(400*time.Millisecond, faultDisk, faultDisk, faultPower), 2, 15 * time.Minute,
 			[]goal{times(faultDisk, 300)}},
 		{"everything", brief(defaultPace, allFaults...), 2, 20 * time.Minute,

@@ -42,7 +42,7 @@ func bugs() []bug {
 		}},
 		{"told-before-commit", "a submitter is told before its message is durable", []string{faultKill, faultPoint}, []edit{
 			{folder: "store", old: "\tfailpoint.Hit(failpoint.Accepting)\n", imports: []string{"time"},
-				new: "\tfailpoint.Hit(failpoint.Accepting)\n\tif len(notes) == 0 {\n\t\tgo func() {\n\t\t\ttime.Sleep(3 * time.Millisecond)\n\t\t\t_ = db.w.do(func(tx *bolt.Tx) error { return db.putOut(tx, out) }, func() { db.countNew(out) })\n\t\t}()\n\t\treturn nil\n\t}\n"},
+				new: "\tfailpoint.Hit(failpoint.Accepting)\n\tif !byFile {\n\t\tgo func() {\n\t\t\ttime.Sleep(3 * time.Millisecond)\n\t\t\t_ = db.w.do(func(tx *bolt.Tx) error { _ = beside(tx); return db.putOut(tx, out) }, func() { db.countNew(out) })\n\t\t}()\n\t\treturn nil\n\t}\n"},
 		}},
 		{"ack-before-commit", "a receiver acknowledges what it has not committed", []string{faultKill, faultPoint}, []edit{
 			{folder: "process", old: "\tgot, err := s.Store.Receive(batches...)", imports: []string{"slices"},

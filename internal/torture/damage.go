@@ -94,9 +94,12 @@ func (n *node) upgrade() error {
 	return n.install()
 }
 
-// killRunner kills what runs the commands of n, if there is one.
-func (n *node) killRunner() {
-	pids := processes("\x00" + filepath.Join(n.dir, "runs") + "\x00")
+// killRunner kills what runs the commands of n, when there is one soon.
+func (n *node) killRunner(ctx context.Context) {
+	var pids []int
+	for end := time.Now().Add(pointLimit); len(pids) == 0 && time.Now().Before(end) && sleep(ctx, restart/5); {
+		pids = processes("\x00" + filepath.Join(n.dir, "runs") + "\x00")
+	}
 	if len(pids) > 0 {
 		n.out(event{Node: n.name, What: faultRunner, At: time.Now()})
 	}

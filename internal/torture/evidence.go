@@ -231,7 +231,7 @@ func (r *round) bounded(n *node) {
 	if _, rest, ok := strings.Cut(string(b), "VmRSS:"); ok {
 		_, _ = fmt.Sscan(rest, &kib)
 	}
-	if kib > maxMemory || len(files) > maxFiles {
+	if kib > maxMemory || len(files) > maxFiles+r.plan.Herd {
 		r.violation(violation{Invariant: "I8", Node: n.name, What: fmt.Sprintf("%d KiB of memory and %d open files with nothing to do", kib, len(files))})
 	}
 }

@@ -44,6 +44,7 @@ type Plan struct {
 	Round    int
 	Ships    int
 	Hub      bool         // the broker is a node of its own
+	Herd     int          // light receivers beside
 	Disk     crashfs.Mode // of all nodes; empty: they are on the disk of this machine
 	Orders   []Order
 	Troubles []Trouble
@@ -67,12 +68,13 @@ type options struct {
 	length time.Duration // of the time in which things go wrong
 	pace   time.Duration // mean pause between two troubles of a process
 	orders int           // messages of a round
+	herd   int           // light receivers
 }
 
 func newPlan(seed uint64, round int, opt options) Plan {
 	rng := rand.New(rand.NewPCG(seed, uint64(round)))
 	p := Plan{Seed: seed, Round: round, Ships: 2 + rng.IntN(2)}
-	p.Hub = slices.Contains(opt.faults, faultBroker) && rng.IntN(3) == 0
+	p.Hub, p.Herd = slices.Contains(opt.faults, faultBroker) && (rng.IntN(3) == 0 || opt.herd > 0), opt.herd
 	p.Orders = orders(rng, round, opt.orders, p.Ships)
 	spread(rng, p.Orders, opt.length)
 	onDisk := slices.ContainsFunc(opt.faults, func(f string) bool { return slices.Contains(withFUSE, f) })

@@ -111,22 +111,24 @@ func (c *campaign) plant(ctx context.Context, names, dir string) error {
 		if names != "all" && !slices.Contains(strings.Split(names, ","), b.name) {
 			continue
 		}
-		got, err := c.hunt(ctx, b, module, dir)
-		if err != nil {
-			return fmt.Errorf("planted bug %s: %w", b.name, err)
+		got, e := c.hunt(ctx, b, module, dir)
+		if ctx.Err() != nil {
+			break
+		}
+		if e != nil { // the others can be played all the same
+			got.skipped = "it failed"
+			err = errors.Join(err, fmt.Errorf("planted bug %s: %w", b.name, e))
 		}
 		list = append(list, got)
 	}
 	catches(c.out, list)
 	if c.publish != "" {
-		if err := publish(c.publish, "planted", c.caught(ctx, names, list)); err != nil {
-			return err
-		}
+		err = errors.Join(err, publish(c.publish, "planted", c.caught(context.WithoutCancel(ctx), names, list)))
 	}
 	if slices.ContainsFunc(list, func(x catch) bool { return x.violations() == 0 && x.skipped == "" }) {
-		return errSurvived
+		err = errors.Join(err, errSurvived)
 	}
-	return nil
+	return errors.Join(err, ctx.Err())
 }
 
 // hunt plays rounds of a steward with b, side by side, until one is violated.

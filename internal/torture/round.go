@@ -33,6 +33,7 @@ type round struct {
 	nodes  map[string]*node
 	links  map[string]*proxy
 	broker string // URL
+	herd   *herd  // nil: there is none
 	copies copies
 
 	mu         sync.Mutex
@@ -112,6 +113,12 @@ func (r *round) run(ctx context.Context) (res result, err error) {
 				cancel()
 			}
 		})
+	}
+	if r.plan.Herd > 0 {
+		if r.herd, err = startHerd(r.broker, r.plan.Herd); err != nil {
+			return res, err
+		}
+		defer func() { err = errors.Join(err, r.herd.Close()) }()
 	}
 	look, stop := context.WithCancel(ctx)
 	var looking sync.WaitGroup
@@ -286,6 +293,9 @@ func (r *round) trouble(ctx context.Context) {
 			}
 		})
 	}
+	if r.herd != nil {
+		wait.Go(func() { r.callHerd(ctx) })
+	}
 	for lane := range lanes {
 		wait.Go(func() { r.submit(ctx, lane) })
 	}
@@ -310,7 +320,7 @@ func (r *round) inflict(ctx context.Context, t Trouble) {
 	case faultUpgrade:
 		n.end(faultTerm, syscall.SIGTERM, next{after: t.Hold, before: n.upgrade})
 	case faultRunner:
-		n.killRunner()
+		n.killRunner(ctx)
 	case faultStop:
 		n.freeze(ctx, t.Hold)
 	case faultJournal, faultSender, faultFlip:
