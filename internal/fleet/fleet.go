@@ -74,6 +74,7 @@ func (s *Ship) Close() error {
 // wire is the connection in the words of the processes.
 type wire struct{ *transport.Conn }
 
+// Request implements process.Conn.
 func (w wire) Request(ctx context.Context, s subject.Subject, h process.Header, data []byte) ([]byte, error) {
 	b, err := w.Conn.Request(ctx, s.String(), h, data)
 	switch {
@@ -85,6 +86,7 @@ func (w wire) Request(ctx context.Context, s subject.Subject, h process.Header, 
 	return b, err
 }
 
+// Publish implements process.Conn.
 func (w wire) Publish(ctx context.Context, s subject.Subject, h process.Header, data []byte) error {
 	return w.Conn.Publish(ctx, s.String(), h, data)
 }
