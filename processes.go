@@ -80,9 +80,7 @@ func (n *Node) allow(name string) func(string) error {
 func (n *Node) requeue(ms ...*message.Message) error {
 	now := time.Now()
 	for _, m := range ms {
-		expires := m.Expires
 		n.db.Fresh(m, now)
-		m.Expires = expires
 	}
 	if err := n.db.AcceptOwn(ms...); err != nil {
 		return err

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"time"
+
 	"github.com/google/uuid"
 	bolt "go.etcd.io/bbolt"
 
@@ -20,7 +22,9 @@ const (
 )
 
 // Ask tells how messages of l stand. A result that the sender must have lost,
-// since it asks for a message whose result was delivered, is queued again.
+// since it asks for a message whose result was delivered, is to be queued again. It
+// begins a new life: the clock may have been wrong when the command ended, or was
+// set since, and what has expired before it is sent never arrives.
 func (db *DB) Ask(l Lane, ids []uuid.UUID) (traces []Trace, again []*message.Message, err error) {
 	err = db.view(func(tx *bolt.Tx) error {
 		for _, id := range ids {
@@ -76,5 +80,8 @@ func (db *DB) ask(tx *bolt.Tx, l Lane, id uuid.UUID) (Trace, *message.Message, e
 		return TraceAnswered, nil, nil
 	}
 	m, err := message.DecodeStored(rb.event)
+	if err == nil {
+		m.Expires = time.Now().Add(message.MaxLifetime)
+	}
 	return TraceAnswered, m, err
 }

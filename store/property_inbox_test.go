@@ -206,6 +206,11 @@ func (j *journal) Ask(t *rapid.T) {
 	if len(again) != n {
 		t.Fatalf("%d results go out again, want %d", len(again), n)
 	}
+	for _, m := range again {
+		if left := time.Until(m.Expires); left < message.MaxLifetime-time.Minute {
+			t.Fatalf("a result that is asked for lives for %s", left)
+		}
+	}
 }
 
 // Plain takes what a client that is no steward sent, and its repeats.
