@@ -11,12 +11,6 @@ type bug struct {
 	edits  []edit
 }
 
-// edit replaces text that stands once in the files of a folder.
-type edit struct {
-	folder, old, new string
-	imports          []string
-}
-
 // bugs is the table of them.
 func bugs() []bug {
 	return []bug{

@@ -53,7 +53,7 @@ func (c *campaign) run(ctx context.Context, dir string) error {
 	bin := filepath.Join(dir, "steward")
 	defer os.Remove(bin)
 	defer os.Remove(bin + nextBuild)
-	if err := errors.Join(build(ctx, bin), build(ctx, bin+nextBuild, "-ldflags", "-X main.version=next")); err != nil {
+	if err := c.build(ctx, bin); err != nil {
 		return err
 	}
 	lines, err := os.OpenFile(c.results, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
@@ -88,6 +88,25 @@ func (c *campaign) run(ctx context.Context, dir string) error {
 		err = errViolated
 	}
 	return errors.Join(err, ctx.Err())
+}
+
+// build makes the two builds that are played. That their clocks can be wrong takes
+// a build of Go's own library.
+func (c *campaign) build(ctx context.Context, bin string) error {
+	var flags []string
+	if slices.Contains(c.faults, faultClock) {
+		dir, err := os.MkdirTemp(filepath.Dir(bin), "clock-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		list, err := clockOverlay(ctx, dir)
+		if err != nil {
+			return err
+		}
+		flags = []string{"-overlay", list}
+	}
+	return errors.Join(build(ctx, bin, flags...), build(ctx, bin+nextBuild, append(flags, "-ldflags", "-X main.version=next")...))
 }
 
 // over reports whether the campaign has had its time.

@@ -23,6 +23,7 @@ const maxCopies = 4000
 type copies struct {
 	mu   sync.Mutex
 	list []*nats.Msg
+	at   []time.Time // when each of them went by
 }
 
 // keep takes a frame that is a request of a steward, its subject being the
@@ -43,15 +44,20 @@ func (c *copies) keep(f frame) {
 		return
 	}
 	m := &nats.Msg{Subject: words[1], Header: nats.Header(h), Data: rest[head:all]}
+	if strings.EqualFold(words[0], "HMSG") && len(words) == 6 {
+		m.Reply = words[3]
+	} else if strings.EqualFold(words[0], "HPUB") && len(words) == 5 {
+		m.Reply = words[2]
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.list) < maxCopies {
-		c.list = append(c.list, m)
+		c.list, c.at = append(c.list, m), append(c.at, time.Now())
 	}
 }
 
 func connect(broker string) (*nats.Conn, error) {
-	return nats.Connect(broker, nats.Timeout(time.Second), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	return nats.Connect(broker, nats.Timeout(5*time.Second), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 }
 
 // send sends up to n of the copies, in any order, and returns when they were

@@ -20,6 +20,7 @@ const (
 	doFail     = "fail"     // ends with that code
 	doHang     = "hang"     // does not end by itself
 	doStubborn = "stubborn" // nor when it is asked to
+	doSpew     = "spew"     // prints for ever, on both of its outputs
 	doFork     = "fork"     // leaves a child in a session of its own that holds its output
 	doFlood    = "flood"    // prints so many bytes, far more than are kept
 )
@@ -48,6 +49,11 @@ func effect(args []string) (code int, err error) {
 		fallthrough
 	case doHang:
 		time.Sleep(time.Minute)
+	case doSpew:
+		for err == nil {
+			_, err = fmt.Fprintln(os.Stdout, key)
+			fmt.Fprintln(os.Stderr, key)
+		}
 	case doFork:
 		child := exec.CommandContext(context.Background(), "sleep", "1")
 		child.Stdout, child.SysProcAttr = os.Stdout, &syscall.SysProcAttr{Setsid: true}

@@ -202,15 +202,49 @@ func readEffects(path string) (list []effectLine, err error) {
 	return list, nil
 }
 
-// haunt sends copies of all that went by, and waits until nothing comes of it.
+// haunt sends copies of all that went by, once clocks are as late as the plan wants,
+// and forged ones, and waits until nothing comes of it.
 func (r *round) haunt(ctx context.Context, ev *evidence) (evidence, error) {
-	if _, err := r.copies.send(ctx, r.broker, rand.New(rand.NewPCG(r.plan.Seed, 0)), maxCopies); err != nil {
+	if r.plan.Late > 0 {
+		if err := r.later(ctx); err != nil {
+			return evidence{}, err
+		}
+	}
+	rng := rand.New(rand.NewPCG(r.plan.Seed, 0))
+	_, err := r.copies.send(ctx, r.broker, rng, maxCopies)
+	if err == nil && r.plan.Forges {
+		_, err = r.copies.forge(ctx, r.broker, rng, 200, true)
+	}
+	if err != nil {
 		return evidence{}, fmt.Errorf("send copies: %w", err)
 	}
 	_, late := r.drain(ctx)
 	after, err := r.collect(ctx, append(late, ev.late...))
 	after.before = ev
 	return after, err
+}
+
+// later starts all nodes anew with clocks that are ahead, and waits until they are
+// at rest.
+func (r *round) later(ctx context.Context) error {
+	for _, n := range r.nodes {
+		before := n.starts()
+		n.end(faultTerm, syscall.SIGTERM, next{clock: clockSteps(r.plan.Late, 0, 0)})
+		for n.starts() == before && sleep(ctx, 10*time.Millisecond) {
+		}
+	}
+	for _, n := range r.nodes {
+		answers, cancel := context.WithTimeout(ctx, r.patience)
+		c, err := n.client(answers)
+		cancel()
+		if err != nil {
+			return err
+		}
+		c.Close()
+		r.event(event{Node: n.name, What: fmt.Sprintf("%s %s ahead", faultClock, r.plan.Late), At: time.Now()})
+	}
+	r.drain(ctx)
+	return nil
 }
 
 // Caps of a node that has nothing to do.

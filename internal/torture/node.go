@@ -20,6 +20,8 @@ import (
 const (
 	stopGrace = 2 * time.Second // what it is configured to leave to running commands
 	stopLimit = stopGrace + 8*time.Second
+
+	ackTimeout = 400 * time.Millisecond // configured
 )
 
 // node is a steward process that is started again whenever it ends.
@@ -57,6 +59,7 @@ type next struct {
 	arm    string       // fail point, as STEWARD_FAILPOINT has it
 	cut    bool         // what dies there dies of a loss of power
 	before func() error // what is done to its folder first; nil: nothing
+	clock  string       // see clockSteps
 	struck func() error // the same, before the start after that, if it dies at its fail point
 }
 
@@ -83,7 +86,7 @@ type violation struct {
 func (n *node) run(ctx context.Context) error {
 	var then next
 	for ctx.Err() == nil {
-		cmd, err := n.start(then.arm)
+		cmd, err := n.start(then)
 		if err != nil {
 			return err
 		}
@@ -123,7 +126,7 @@ func (n *node) takeNext() next {
 	return then
 }
 
-func (n *node) start(arm string) (*exec.Cmd, error) {
+func (n *node) start(then next) (*exec.Cmd, error) {
 	f, err := os.OpenFile(n.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
@@ -131,7 +134,7 @@ func (n *node) start(arm string) (*exec.Cmd, error) {
 	defer f.Close()
 	args := n.onMachine(append([]string{n.bin, "run", "--node", n.name, "--data", n.dir}, n.args...))
 	cmd := exec.Command(args[0], args[1:]...) //nolint:noctx // it ends in run
-	cmd.Env = append(os.Environ(), "STEWARD_ACK_TIMEOUT=400ms", "STEWARD_IDLE=2s", "STEWARD_GRACE="+stopGrace.String(), "STEWARD_FAILPOINT="+arm)
+	cmd.Env = append(os.Environ(), "STEWARD_ACK_TIMEOUT="+ackTimeout.String(), "STEWARD_IDLE=2s", "STEWARD_GRACE="+stopGrace.String(), "STEWARD_FAILPOINT="+then.arm, "TORTURE_CLOCK="+then.clock)
 	cmd.Stdout, cmd.Stderr = f, f
 	n.mu.Lock()
 	defer n.mu.Unlock()

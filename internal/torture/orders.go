@@ -46,7 +46,7 @@ const noSuchMethod = "NoSuchMethod"
 func (o Order) effects() bool { return strings.HasPrefix(o.Method, "CLICommand") && o.Does != "" }
 
 // endless reports whether its command ends at its limit only.
-func (o Order) endless() bool { return o.Does == doHang || o.Does == doStubborn }
+func (o Order) endless() bool { return o.Does == doHang || o.Does == doStubborn || o.Does == doSpew }
 
 // document is the order as text of a submission. Commands run exe, and leave
 // their effect in a file of dir.
@@ -200,6 +200,8 @@ func anyDeed(rng *rand.Rand) string {
 		return doHang
 	case p < 94:
 		return doStubborn
+	case p < 95:
+		return doSpew
 	case p < 97:
 		return doFork
 	}

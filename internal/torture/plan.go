@@ -26,14 +26,17 @@ const (
 	faultSender  = "sender"  // the sender's journal is lost, or restored from an old copy
 	faultRunner  = "runner"  // the runner of a node's commands is killed
 	faultUpgrade = "upgrade" // a node ends under running commands, and goes on as another build of the same version
+	faultForge   = "forge"   // a stranger answers, and tells of results
+	faultClock   = "clock"   // a clock is wrong, and is set while a node runs
 	faultFlip    = "flip"    // bits flip in a file of a node
 	faultPower   = "power"   // power is lost, at random times and at fail points
 	faultDisk    = "disk"    // writes or syncs fail, the disk is full, or read-only
 )
 
 var (
-	anywhere  = []string{faultKill, faultPoint, faultStop, faultTerm, faultBroker, faultLink, faultMess, faultCopies, faultPoison, faultJournal, faultSender, faultRunner, faultUpgrade, faultFlip}
-	withFUSE  = []string{faultPower, faultDisk} // where disks of ours can be mounted
+	anywhere  = []string{faultKill, faultPoint, faultStop, faultTerm, faultBroker, faultLink, faultMess, faultCopies, faultPoison, faultJournal, faultSender, faultRunner, faultUpgrade, faultFlip, faultForge, faultClock}
+	withFUSE  = []string{faultPower, faultDisk}                // where disks of ours can be mounted
+	onBus     = []string{faultCopies, faultPoison, faultForge} // done by a stranger
 	allFaults = slices.Concat(anywhere, withFUSE)
 )
 
@@ -43,9 +46,11 @@ type Plan struct {
 	Seed     uint64
 	Round    int
 	Ships    int
-	Hub      bool         // the broker is a node of its own
-	Herd     int          // light receivers beside
-	Disk     crashfs.Mode // of all nodes; empty: they are on the disk of this machine
+	Hub      bool          // the broker is a node of its own
+	Herd     int           // light receivers beside
+	Disk     crashfs.Mode  // of all nodes; empty: they are on the disk of this machine
+	Late     time.Duration // how far clocks are ahead when, in the end, all that went by is sent again
+	Forges   bool          // and forged results with it
 	Orders   []Order
 	Troubles []Trouble
 }
@@ -75,6 +80,10 @@ func newPlan(seed uint64, round int, opt options) Plan {
 	rng := rand.New(rand.NewPCG(seed, uint64(round)))
 	p := Plan{Seed: seed, Round: round, Ships: 2 + rng.IntN(2)}
 	p.Hub, p.Herd = slices.Contains(opt.faults, faultBroker) && (rng.IntN(3) == 0 || opt.herd > 0), opt.herd
+	if slices.Contains(opt.faults, faultClock) {
+		p.Late = []time.Duration{0, 3 * time.Hour, 50 * time.Hour}[rng.IntN(3)]
+	}
+	p.Forges = slices.Contains(opt.faults, faultForge)
 	p.Orders = orders(rng, round, opt.orders, p.Ships)
 	spread(rng, p.Orders, opt.length)
 	onDisk := slices.ContainsFunc(opt.faults, func(f string) bool { return slices.Contains(withFUSE, f) })
@@ -95,7 +104,7 @@ func newPlan(seed uint64, round int, opt options) Plan {
 			p.Troubles = append(p.Troubles, linkTroubles(rng, opt, "link:"+node)...)
 		}
 	}
-	for _, f := range []string{faultCopies, faultPoison} {
+	for _, f := range onBus {
 		if !slices.Contains(opt.faults, f) {
 			continue
 		}
@@ -119,7 +128,7 @@ const restart = 100 * time.Millisecond
 // with everything broken at once little is ever decided.
 func nodeTroubles(rng *rand.Rand, p Plan, opt options, node string, number int) (list []Trouble) {
 	kinds := slices.DeleteFunc(slices.Clone(opt.faults), func(f string) bool {
-		return f == faultLink || f == faultMess || f == faultCopies || f == faultPoison ||
+		return f == faultLink || f == faultMess || slices.Contains(onBus, f) ||
 			f == faultJournal && node == central || f == faultSender && node != central || f == faultRunner && (node == central || node == hub) ||
 			(f == faultJournal || f == faultFlip) && node == hub || f == faultBroker || node == hub && f == faultPoint ||
 			slices.Contains(withFUSE, f) && (p.Disk == "" || node == hub)
@@ -139,6 +148,8 @@ func nodeTroubles(rng *rand.Rand, p Plan, opt options, node string, number int) 
 		case faultDisk:
 			t.How, t.Nth = diskModes[rng.IntN(len(diskModes))], rng.IntN(1<<20)
 			t.Hold = time.Duration(20+rng.IntN(800)) * time.Millisecond
+		case faultClock:
+			clockTrouble(rng, node, &t)
 		case faultJournal, faultSender:
 			t.How, t.Hold = journalModes[rng.IntN(len(journalModes))], time.Duration(rng.Int64N(int64(opt.pace)))
 		case faultFlip:

@@ -281,6 +281,16 @@ func (r *round) inflict(ctx context.Context, t Trouble) {
 		if sent, err := r.copies.send(ctx, r.broker, rand.New(rand.NewPCG(r.plan.Seed, uint64(t.Nth))), t.Nth); err == nil && sent > 0 {
 			r.event(event{Node: t.Target, What: faultCopies, At: time.Now()})
 		}
+	case faultForge:
+		if sent, err := r.copies.forge(ctx, r.broker, rand.New(rand.NewPCG(r.plan.Seed, uint64(t.Nth))), t.Nth, false); err == nil && sent > 0 {
+			r.event(event{Node: t.Target, What: faultForge, At: time.Now()})
+		}
+	case faultClock:
+		by := clockError(t.How)
+		n.end(faultKill, syscall.SIGKILL, next{clock: clockSteps(by, t.Hold, -by/2), before: func() error {
+			n.out(event{Node: n.name, What: faultClock + " " + t.How, At: time.Now(), Lasted: 2 * t.Hold})
+			return nil
+		}})
 	case faultLink, faultMess:
 		r.disturb(ctx, t)
 	}

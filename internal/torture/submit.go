@@ -7,9 +7,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/steward-bus/steward/internal/api"
+	"github.com/steward-bus/steward/store"
 )
 
 // receipt is what a submitter knows of its order.
@@ -19,6 +21,7 @@ type receipt struct {
 	handed  bool   // it was told that the message is durable, or its file was before a node could see it
 	doubt   bool   // nobody answered: it may be accepted
 	refused string // why it was not accepted
+	again   bool   // it was too old, or too new, for the node's clock, and was submitted once more
 	from    time.Time
 	till    time.Time
 }
@@ -93,6 +96,11 @@ func (r *round) byAPI(ctx context.Context, rc *receipt, doc []byte) {
 			if rc.Cancel > 0 && sleep(ctx, rc.Cancel) {
 				_, _ = c.Cancel(ctx, rc.id) // what became of it, history tells
 			}
+		case told && strings.Contains(problem.Error(), store.ErrKey.Error()): // our clock and the node's are not the same
+			rc.again = true
+			c.Close()
+			sleep(ctx, 30*time.Millisecond)
+			continue
 		case api.Away(err), told && problem.Status == http.StatusInternalServerError:
 			rc.doubt = true
 		case told && problem.Status < http.StatusInternalServerError:

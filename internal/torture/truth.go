@@ -74,7 +74,7 @@ func (j *judgement) outcome(r *receipt, m store.Record) {
 			wrong("%d runs: %s", ran, m.Reason)
 		}
 	case ack.Expired:
-		if r.Lives == 0 || ran > 0 {
+		if r.Lives == 0 && !j.leapt(m.ToNode) || ran > 0 {
 			wrong("%d runs, lifetime %s: %s", ran, r.Lives, m.Reason)
 		}
 	case ack.Undelivered:
@@ -115,7 +115,7 @@ func (j *judgement) excused(r *receipt, m store.Record, wrong func(string, ...an
 	if there, known := j.received[m.ToNode][m.ID]; known && there.State == store.Ended && there.Outcome != ack.Unknown && !j.notAsked(r, m) {
 		wrong("and %s knows that it is %s (%s)", m.ToNode, there.Outcome, m.Reason)
 	}
-	if j.flippedRun(m.ID) {
+	if j.flippedRun(m.ID) || j.leapt(m.ToNode) {
 		return
 	}
 	for _, e := range j.events {
