@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/steward-bus/steward/errorkernel"
 	"github.com/steward-bus/steward/message"
@@ -78,11 +77,7 @@ func (n *Node) allow(name string) func(string) error {
 
 // requeue sends results once more, as new messages: their first journey is over.
 func (n *Node) requeue(ms ...*message.Message) error {
-	now := time.Now()
-	for _, m := range ms {
-		n.db.Fresh(m, now)
-	}
-	if err := n.db.AcceptOwn(ms...); err != nil {
+	if err := n.db.Again(ms...); err != nil {
 		return err
 	}
 	n.queued(ms)

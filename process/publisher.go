@@ -220,6 +220,12 @@ func (p *Publisher) drop(out store.Outgoing) (dropped bool, err error) {
 		dropped = true
 	}
 	if n := p.Conn.MaxPayload(); n > 0 && len(entries) > 0 && len(entries[0].Event)+headerRoom > n && !dropped {
+		if p.Subject.Method == message.MethodResult && !entries[0].Void { // its command's end is waited for: cut, it arrives
+			p.Store.Unsent(p.Subject, out)
+			if err := p.Store.Shrink(p.Subject, entries[0], n-headerRoom); !errors.Is(err, store.ErrNotFound) {
+				return true, err
+			}
+		}
 		ended, err := p.Store.Refuse(p.Subject, entries[0], fmt.Sprintf("it has %d bytes, the broker takes %d at most", len(entries[0].Event), n-headerRoom))
 		if err != nil {
 			return false, err
