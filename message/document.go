@@ -8,8 +8,9 @@ import (
 )
 
 // Entry is one message of a submission, or the reason why there is none.
-// Exactly one of Message and Err is set; Err wraps ErrInvalid and says where in
-// the submission the message stands, which field is wrong and what is allowed.
+// Exactly one of Message and Err is set; Err wraps ErrInvalid and says which message
+// of its document is wrong, where in the submission and in which field, what was
+// there and what is allowed.
 type Entry struct {
 	Message *Message // what the submitter wrote; the accepting node fills in the rest
 	Err     error
@@ -24,8 +25,15 @@ type Entry struct {
 // Where tells which message of its document e is, and the place that it has in
 // the submission.
 func (e *Entry) Where() string {
-	return fmt.Sprintf("message %d of the document, at line %d, column %d", e.Index, e.Line, e.Column)
+	return where(e.Index, e.Line, e.Column)
 }
+
+func where(index, line, column int) string {
+	return fmt.Sprintf("message %d of the document, at line %d, column %d", index, line, column)
+}
+
+// column is the byte of its line at which m stands, counted from one.
+func (m *Mark) column() int { return int(m.Offset-m.LineAt) + 1 }
 
 // ParseDocuments reads JSON documents that follow each other: message objects,
 // or arrays of them. What is wrong becomes an Entry with an Err and leaves its
@@ -261,16 +269,18 @@ func (d *Documents) between(i int) int {
 func (d *Documents) read(p part) []Entry {
 	at := d.last
 	at.pass(p.text[p.from:p.start])
-	e := Entry{Raw: p.text[p.start:p.end], Index: p.index, Nodes: 1, Offset: at.Offset, Line: at.Line + 1, Column: int(at.Offset-at.LineAt) + 1}
-	ms, err := []*Message(nil), error(nil)
+	e := Entry{Raw: p.text[p.start:p.end], Index: p.index, Nodes: 1, Offset: at.Offset, Line: at.Line + 1, Column: at.column()}
+	var ms []*Message
+	var err error
+	wrong := 0
 	if p.fault != nil {
-		at.pass(p.text[p.start:p.fault.pos])
-		err = bad("the text", fmt.Sprintf("has %s at line %d, column %d", p.fault.was, at.Line+1, at.Offset-at.LineAt+1), p.fault.want)
+		wrong, err = p.fault.pos-p.start, bad("the text", "has "+p.fault.was, p.fault.want)
 	} else {
-		ms, err = decode(e.Raw, d.Now)
+		ms, wrong, err = decode(e.Raw, d.Now)
 	}
 	if err != nil {
-		e.Err = fmt.Errorf("%s: %w", e.Where(), err)
+		at.pass(p.text[p.start : p.start+wrong])
+		e.Err = fmt.Errorf("%s: %w", where(e.Index, at.Line+1, at.column()), err)
 		return []Entry{e}
 	}
 	entries := make([]Entry, len(ms))

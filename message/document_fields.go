@@ -1,6 +1,7 @@
 package message
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -26,17 +27,43 @@ type draft struct {
 	m     Message
 	nodes []string
 	seen  []string
+	at    []int // where the values of seen stand
 }
 
-// decode reads one value that scanValue accepted: one message for each node.
-func decode(raw []byte, now time.Time) ([]*Message, error) {
+// decode reads one value that scanValue accepted: one message for each node. Of an
+// error it tells where in raw it is.
+func decode(raw []byte, now time.Time) (ms []*Message, at int, err error) {
 	if raw[0] != '{' {
-		return nil, bad("the message", value{raw: raw}.was(), "an object like {\"toNode\": \"ship1\", …}")
+		return nil, 0, bad("the message", value{raw: raw}.was(), "an object like {\"toNode\": \"ship1\", …}")
 	}
 	d := draft{now: now}
-	if err := members(raw, d.set); err != nil {
-		return nil, err
+	if err = members(raw, 0, d.set); err == nil {
+		ms, err = d.messages()
 	}
+	if err != nil {
+		return nil, d.where(err), err
+	}
+	return ms, 0, nil
+}
+
+// where is the place of what err is about, or the beginning of the message.
+func (d *draft) where(err error) int {
+	var f *flaw
+	if !errors.As(err, &f) {
+		return 0
+	}
+	if f.placed {
+		return f.at
+	}
+	name, _, _ := strings.Cut(f.field, "[")
+	if i := slices.Index(d.seen, name); i >= 0 {
+		return d.at[i]
+	}
+	return 0
+}
+
+// messages are what the whole object stands for.
+func (d *draft) messages() ([]*Message, error) {
 	if err := d.complete(); err != nil {
 		return nil, err
 	}
@@ -59,9 +86,9 @@ func decode(raw []byte, now time.Time) ([]*Message, error) {
 // set takes one member of the object.
 func (d *draft) set(key string, v value) error {
 	if slices.Contains(d.seen, key) {
-		return bad(key, "is there twice", "once")
+		return v.bad("is there twice", "once")
 	}
-	d.seen = append(d.seen, key)
+	d.seen, d.at = append(d.seen, key), append(d.at, v.at)
 	m := &d.m
 	var err error
 	switch key {
@@ -110,7 +137,7 @@ func (d *draft) setRare(key string, v value) error {
 	case "labels":
 		m.Labels, err = v.pairs()
 	default:
-		return unknownField(key)
+		return unknownField(key, v)
 	}
 	return err
 }
@@ -152,12 +179,12 @@ func (d *draft) completeNodes() error {
 		return bad("toNodes", "is an empty list", "at least one node")
 	}
 	if len(d.nodes) > MaxNodes {
-		return bad("toNodes", "names too many nodes", fmt.Sprintf("at most %d", MaxNodes))
+		return bad("toNodes", fmt.Sprintf("has more than %d nodes", MaxNodes), fmt.Sprintf("at most %d", MaxNodes))
 	}
 	met := make(map[string]int, len(d.nodes))
 	for i, n := range d.nodes {
 		if err := subject.ValidateNode(n); err != nil {
-			return fmt.Errorf("%w: toNodes[%d]: %w", ErrInvalid, i, err)
+			return &flaw{field: fmt.Sprintf("toNodes[%d]", i), err: err}
 		}
 		if j, twice := met[n]; twice {
 			return bad(fmt.Sprintf("toNodes[%d]", i), fmt.Sprintf("is %q, as is toNodes[%d]", n, j), "each node once")
@@ -179,16 +206,17 @@ func (m *Message) textBytes() int {
 	return n + len(m.Directory) + len(m.FileName)
 }
 
-func unknownField(key string) error {
+func unknownField(key string, v value) error {
+	v.field = "the message"
 	names := fieldNames()
 	want := "one of " + strings.Join(names, ", ")
 	for _, n := range names {
 		if strings.EqualFold(n, key) {
-			return bad("the message", "has an unknown field "+quoteSome([]byte(key)), fmt.Sprintf("%q (upper and lower case count)", n))
+			return v.bad("has an unknown field "+quoteSome([]byte(key)), fmt.Sprintf("%q (upper and lower case count)", n))
 		}
 	}
 	if near := Nearest(key, names); near != "" {
 		want = fmt.Sprintf("%q, or another of %s", near, strings.Join(names, ", "))
 	}
-	return bad("the message", "has an unknown field "+quoteSome([]byte(key)), want)
+	return v.bad("has an unknown field "+quoteSome([]byte(key)), want)
 }

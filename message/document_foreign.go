@@ -24,7 +24,7 @@ func wide(first, second, high1, high2 byte) bool {
 // foreign is a text in another encoding. It ends where UTF-8 begins again, which
 // somebody else may have appended.
 func (w *walk) foreign() (part, bool) {
-	f := &fault{pos: w.at, was: "text in " + Foreign(w.text[w.at:]), want: "UTF-8: save it as UTF-8 and submit it again"}
+	f := &fault{pos: w.at, was: Foreign(w.text[w.at:]) + ", as editors and shells of Windows write it", want: "UTF-8: save it as UTF-8 and submit it again"}
 	for j := w.at + 1; j+1 < len(w.text); j++ {
 		if w.text[j-1] == 0 || w.text[j-1] == '\n' {
 			if opens(w.text[j]) && (space(w.text[j+1]) || opens(w.text[j+1]) || bytes.IndexByte([]byte(`"]}`), w.text[j+1]) >= 0) {

@@ -153,7 +153,7 @@ func TestErrors(t *testing.T) {
 		{"too big", strings.Replace(one("a"), "true", strings.Repeat("x", message.MaxBodyBytes+1), 1), `bytes of text: want at most 1048576`},
 		{"too many strings", strings.Replace(one("a"), `"true"`, strings.Repeat(`"",`, message.MaxData)+`""`, 1), `data has 4097 strings`},
 		{"not an object", `[5]`, `the message is 5: want an object`},
-		{"comment", "{//x\n}", `has "/" at line 1, column 2: want a field name in double quotes`},
+		{"comment", "{//x\n}", `line 1, column 2: invalid message: the text has "/": want a field name in double quotes`},
 		{"UTF-16", "\xff\xfe{\x00}\x00", `UTF-16`},
 		{"unfinished", `{"toNode":`, `never finished`},
 	} {
@@ -180,11 +180,49 @@ func TestErrorSaysWhere(t *testing.T) {
 		t.Fatalf("got %q", nodes(entries))
 	}
 	at := strings.Index(text, with(`"x":1`))
-	if want := "message 2 of the document, at line 3, column 2: "; !strings.HasPrefix(entries[1].Err.Error(), want) || entries[1].Offset != int64(at) {
-		t.Errorf("error %v, offset %d; want %s", entries[1].Err, entries[1].Offset, want)
+	if entries[1].Offset != int64(at) || entries[1].Line != 3 || entries[1].Column != 2 || entries[1].Where() != "message 2 of the document, at line 3, column 2" {
+		t.Errorf("%+v", entries[1])
 	}
-	if want := "message 1 of the document, at line 5, column 1: invalid message: the text has \"1\" at line 5, column 11: want"; !strings.HasPrefix(entries[2].Err.Error(), want) {
+	if want := "message 1 of the document, at line 5, column 11: invalid message: the text has \"1\": want"; !strings.HasPrefix(entries[2].Err.Error(), want) {
 		t.Errorf("error %v; want %s", entries[2].Err, want)
+	}
+}
+
+// The place of an error is that of the value that is wrong, in a message that
+// fills many lines, too.
+func TestErrorSaysWhichValue(t *testing.T) {
+	const good = `[
+  {
+    "toNodes": ["ship1",
+      "ship2"],
+    "data": [
+      "one",
+      "two"
+    ],
+    "commandOrEvent": "CommandACK",
+    "method": "CLICommand",
+    "retries": 3,
+    "labels": {"a": "b",
+      "c": "d"}
+  }
+]`
+	for _, c := range []struct{ old, new, want string }{
+		{`"two"`, `2`, "line 7, column 7: invalid message: data[1] is 2: want a string"},
+		{`"two"`, `"\ud800"`, "line 7, column 7: "},
+		{`"CommandACK"`, `"Command"`, `line 9, column 23: invalid message: commandOrEvent is "Command": want CommandACK`},
+		{`"CLICommand"`, `"CLI.Command"`, `line 10, column 15: invalid message: method: `},
+		{`"retries": 3`, `"retries": -3`, "line 11, column 16: invalid message: retries is -3: want a whole number, 0 to 1000000"},
+		{`"retries"`, `"retrys"`, `line 11, column 15: invalid message: the message has an unknown field "retrys": want "retries"`},
+		{`"d"`, `null`, `line 13, column 12: invalid message: labels.c is null`},
+		{`"ship2"`, `"ship1"`, `line 3, column 16: invalid message: toNodes[1] is "ship1", as is toNodes[0]`},
+		{`"method"`, `"data"`, `line 10, column 13: invalid message: data is there twice`},
+		{`"method": "CLICommand",`, ``, `line 2, column 3: invalid message: method is missing`},
+		{`"two"`, `"two`, `line 7, column 11: invalid message: the text has the control character 0x0a in a string`},
+	} {
+		e := message.ParseComplete([]byte(strings.Replace(good, c.old, c.new, 1)), noon)[0]
+		if !strings.HasPrefix(fmt.Sprint(e.Err), "message 1 of the document, at "+c.want) {
+			t.Errorf("%s for %s: %v\nwant %s", c.new, c.old, e.Err, c.want)
+		}
 	}
 }
 

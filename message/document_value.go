@@ -16,19 +16,24 @@ import (
 type value struct {
 	field string
 	raw   []byte
+	at    int // where in the message's text
 }
 
-// members calls f for each member of the object raw, in order.
-func members(raw []byte, f func(key string, v value) error) error {
+func (v value) bad(was, want string) error {
+	return &flaw{field: v.field, was: was, want: want, at: v.at, placed: true}
+}
+
+// members calls f for each member of the object raw, which stands at at, in order.
+func members(raw []byte, at int, f func(key string, v value) error) error {
 	for i := blank(raw, 1); raw[i] != '}'; {
 		end, _ := scanString(raw, i)
-		key, err := value{field: "a field name", raw: raw[i:end]}.text()
+		key, err := value{"a field name", raw[i:end], at + i}.text()
 		if err != nil {
 			return err
 		}
 		i = blank(raw, blank(raw, end)+1)
 		end, _ = scanValue(raw, i, 0)
-		if err := f(key, value{field: key, raw: raw[i:end]}); err != nil {
+		if err := f(key, value{key, raw[i:end], at + i}); err != nil {
 			return err
 		}
 		if i = blank(raw, end); raw[i] == ',' {
@@ -54,7 +59,7 @@ func (v value) was() string {
 // text decodes a string strictly: no lone surrogate, no byte that is not UTF-8.
 func (v value) text() (string, error) {
 	if v.raw[0] != '"' {
-		return "", bad(v.field, v.was(), "a string")
+		return "", v.bad(v.was(), "a string")
 	}
 	b := v.raw[1 : len(v.raw)-1]
 	if slices.Index(b, '\\') < 0 {
@@ -74,7 +79,7 @@ func (v value) text() (string, error) {
 		}
 		r, n := utf8.DecodeRune(b[i:])
 		if r == utf8.RuneError && n == 1 {
-			return "", bad(v.field, fmt.Sprintf("has the byte %#02x, which is not UTF-8, at byte %d", b[i], i), "valid UTF-8")
+			return "", v.bad(fmt.Sprintf("has the byte %#02x, which is not UTF-8, at byte %d", b[i], i), "valid UTF-8")
 		}
 		s.Write(b[i : i+n])
 		i += n
@@ -100,7 +105,7 @@ func (v value) escape(s *strings.Builder, b []byte, i int) (int, error) {
 			return 12, nil
 		}
 	}
-	return 0, bad(v.field, fmt.Sprintf("has half of a surrogate pair, %s, at byte %d", b[i:i+6], i), "both halves, or the character itself")
+	return 0, v.bad(fmt.Sprintf("has half of a surrogate pair, %s, at byte %d", b[i:i+6], i), "both halves, or the character itself")
 }
 
 func hex4(b []byte) (r rune) {
@@ -116,14 +121,14 @@ func hex4(b []byte) (r rune) {
 func (v value) texts(most int) ([]string, error) {
 	list := []string{}
 	if v.raw[0] != '[' {
-		return nil, bad(v.field, v.was(), "a list of strings")
+		return nil, v.bad(v.was(), "a list of strings")
 	}
 	for i := blank(v.raw, 1); v.raw[i] != ']'; {
 		end, _ := scanValue(v.raw, i, 0)
 		if len(list) > most {
 			return list, nil
 		}
-		e := value{raw: v.raw[i:end]}
+		e := value{raw: v.raw[i:end], at: v.at + i}
 		s, err := e.text()
 		if err != nil {
 			e.field = fmt.Sprintf("%s[%d]", v.field, len(list))
@@ -141,23 +146,23 @@ func (v value) texts(most int) ([]string, error) {
 // pairs reads an object of strings, of which nil is an empty one.
 func (v value) pairs() (map[string]string, error) {
 	if v.raw[0] != '{' {
-		return nil, bad(v.field, v.was(), `an object of strings like {"job": "42"}`)
+		return nil, v.bad(v.was(), `an object of strings like {"job": "42"}`)
 	}
 	var pairs map[string]string
-	err := members(v.raw, func(key string, e value) error {
+	err := members(v.raw, v.at, func(key string, e value) error {
 		e.field = v.field + "." + key
 		s, err := e.text()
 		if err != nil {
 			return err
 		}
 		if _, twice := pairs[key]; twice {
-			return bad(e.field, "is there twice", "once")
+			return e.bad("is there twice", "once")
 		}
 		if pairs == nil {
 			pairs = map[string]string{}
 		}
 		if pairs[key] = s; len(pairs) > MaxLabels {
-			return bad(v.field, "has too many pairs", fmt.Sprintf("at most %d", MaxLabels))
+			return v.bad(fmt.Sprintf("has more than %d pairs", MaxLabels), fmt.Sprintf("at most %d", MaxLabels))
 		}
 		return nil
 	})
@@ -168,11 +173,11 @@ func (v value) pairs() (map[string]string, error) {
 func (v value) count(most int) (int, error) {
 	want := fmt.Sprintf("a whole number, 0 to %d", most)
 	if !v.number() {
-		return 0, bad(v.field, v.was(), want)
+		return 0, v.bad(v.was(), want)
 	}
 	n, err := strconv.Atoi(string(v.raw))
 	if err != nil || n < 0 || n > most {
-		return 0, bad(v.field, v.was(), want)
+		return 0, v.bad(v.was(), want)
 	}
 	return n, nil
 }
@@ -186,7 +191,7 @@ func (v value) duration(most time.Duration) (time.Duration, error) {
 	want := fmt.Sprintf(`seconds, or a string like "30s", "1h30m" or "7d", from 0 to %s`, days(most))
 	d, err := v.anyDuration()
 	if err != nil || d < 0 || d > most {
-		return 0, bad(v.field, v.was(), want)
+		return 0, v.bad(v.was(), want)
 	}
 	return d, nil
 }
@@ -241,12 +246,12 @@ func (v value) moment(now time.Time) (time.Time, error) {
 	want := fmt.Sprintf(`an RFC 3339 time like "2027-01-31T12:00:00Z", or a duration above 0, up to %s`, days(MaxLifetime))
 	if d, err := v.anyDuration(); err == nil {
 		if d <= 0 || d > MaxLifetime {
-			return time.Time{}, bad(v.field, v.was(), want)
+			return time.Time{}, v.bad(v.was(), want)
 		}
 		return now.Add(d).UTC(), nil
 	}
 	if v.raw[0] != '"' {
-		return time.Time{}, bad(v.field, v.was(), want)
+		return time.Time{}, v.bad(v.was(), want)
 	}
 	s, err := v.text()
 	if err != nil {
@@ -254,7 +259,7 @@ func (v value) moment(now time.Time) (time.Time, error) {
 	}
 	t, err := time.Parse(time.RFC3339, s)
 	if err != nil || t.Year() < 1970 || t.After(now.Add(MaxLifetime)) {
-		return time.Time{}, bad(v.field, v.was(), want)
+		return time.Time{}, v.bad(v.was(), want)
 	}
 	return t.UTC(), nil
 }

@@ -206,22 +206,22 @@ func (m *Message) Validate() error {
 
 func (m *Message) validateAddress() error {
 	if err := subject.ValidateNode(m.ToNode); err != nil {
-		return fmt.Errorf("%w: toNode: %w", ErrInvalid, err)
+		return &flaw{field: "toNode", err: err}
 	}
 	if !m.Kind.Valid() {
 		return bad("commandOrEvent", fmt.Sprintf("is %q", m.Kind), "CommandACK, CommandNACK, EventACK or EventNACK")
 	}
 	if err := subject.ValidateMethod(m.Method); err != nil {
-		return fmt.Errorf("%w: method: %w", ErrInvalid, err)
+		return &flaw{field: "method", err: err}
 	}
 	if m.ReplyTo != "" {
 		if err := subject.ValidateNode(m.ReplyTo); err != nil {
-			return fmt.Errorf("%w: replyTo: %w", ErrInvalid, err)
+			return &flaw{field: "replyTo", err: err}
 		}
 	}
 	if m.ReplyMethod != "" {
 		if err := subject.ValidateMethod(m.ReplyMethod); err != nil {
-			return fmt.Errorf("%w: replyMethod: %w", ErrInvalid, err)
+			return &flaw{field: "replyMethod", err: err}
 		}
 	}
 	return nil
@@ -264,6 +264,26 @@ func text(field, s string) error {
 	return nil
 }
 
-func bad(field, was, want string) error {
-	return fmt.Errorf("%w: %s %s: want %s", ErrInvalid, field, was, want)
+// flaw is what is wrong with a message. It wraps ErrInvalid.
+type flaw struct {
+	field, was, want string
+	err              error // instead of was and want: what the field's own rules say
+	at               int   // where in its text, if placed
+	placed           bool
 }
+
+func (f *flaw) Error() string {
+	if f.err != nil {
+		return fmt.Sprintf("%v: %s: %v", ErrInvalid, f.field, f.err)
+	}
+	return fmt.Sprintf("%v: %s %s: want %s", ErrInvalid, f.field, f.was, f.want)
+}
+
+func (f *flaw) Unwrap() []error {
+	if f.err != nil {
+		return []error{ErrInvalid, f.err}
+	}
+	return []error{ErrInvalid}
+}
+
+func bad(field, was, want string) error { return &flaw{field: field, was: was, want: want} }
