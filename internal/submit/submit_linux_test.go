@@ -787,6 +787,33 @@ func TestLeaseBrokenByFirstHalf(t *testing.T) {
 	}
 }
 
+// The same where there are no leases, as on some file systems: what came between the
+// look at the file and its claim shows by the size of it.
+func TestGrewInTheMoment(t *testing.T) {
+	b := newBench(t)
+	w := b.watcher()
+	tk, err := w.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.put(msg("a", "1"))
+	f, fi, err := openRegular(w.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tk.looked = map[string]bool{}
+	tk.watched(w.File, fi)
+	b.put(msg("a", "2")[:20])
+	if err := tk.claim(t.Context(), w.File, true, leaseNone, f); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	b.put(msg("a", "2")[20:])
+	if err := tk.pass(t.Context()); err != nil || !slices.Equal(b.taken(), []string{"a/1", "a/2"}) || !b.clean() {
+		t.Errorf("took %v, %v; files %v", b.taken(), err, b.files())
+	}
+}
+
 // The writers that operators use.
 func TestShells(t *testing.T) {
 	sh, err := exec.LookPath("sh")

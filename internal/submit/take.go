@@ -202,8 +202,10 @@ func (t *taker) claim(ctx context.Context, path string, stream bool, hold leaseS
 	if err := t.step(failpoint.Claimed); err != nil {
 		return err
 	}
-	if hold == leaseHeld && !leaseIntact(f) && giveBack(c.path(), path) == nil {
-		t.soon = true // whoever waits to write may write half of something
+	now, err := f.Stat()
+	grew := err == nil && stream && now.Size() != t.growth[path].info.Size() // where there are no leases
+	if (grew || hold == leaseHeld && !leaseIntact(f)) && giveBack(c.path(), path) == nil {
+		t.soon = true // whoever waits to write, or wrote in this moment, may write half of something
 		return nil
 	}
 	release(f, hold)

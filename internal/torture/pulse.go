@@ -24,7 +24,7 @@ type beat struct{ from, till time.Time }
 const (
 	beatPause = 200 * time.Millisecond
 	beatNoise = 5 * time.Millisecond // what a quiet machine takes, about
-	steps     = 20                   // as many beats a message or a start may take, or less
+	steps     = 8                    // as many beats a message or a start may take, or less
 )
 
 // run measures until ctx ends.
