@@ -39,8 +39,8 @@ func bugs() []bug {
 				new: "\tfailpoint.Hit(failpoint.Accepting)\n\tif !byFile {\n\t\tgo func() {\n\t\t\ttime.Sleep(3 * time.Millisecond)\n\t\t\t_ = db.w.do(func(tx *bolt.Tx) error { _ = beside(tx); return db.putOut(tx, out) }, func() { db.countNew(out) })\n\t\t}()\n\t\treturn nil\n\t}\n"},
 		}},
 		{"ack-before-commit", "a receiver acknowledges what it has not committed", []string{faultKill, faultPoint}, []edit{
-			{folder: "process", old: "\tgot, err := s.Store.Receive(batches...)", imports: []string{"slices"},
-				new: "\tfor i, r := range asked {\n\t\tif batches[i].For == s.Store.ID() && s.Method != nil {\n\t\t\ts.respond(r, answer{Store: s.Store.ID(), Acks: slices.Repeat([]ack.Ack{{Verdict: ack.Accepted}}, len(batches[i].Items))})\n\t\t}\n\t}\n\tgot, err := s.Store.Receive(batches...)"},
+			{folder: "process", old: "\tgot, err := s.Store.Receive(batches...)",
+				new: "\tfor i, r := range asked {\n\t\tif batches[i].For == s.Store.ID() && s.Method != nil {\n\t\t\ts.respond(r, answer{Store: s.Store.ID(), Acks: []ackRun{{ack.Ack{Verdict: ack.Accepted}, len(batches[i].Items)}}})\n\t\t}\n\t}\n\tgot, err := s.Store.Receive(batches...)"},
 		}},
 		{"place-before-commit", "places are given before the transaction that keeps them", []string{faultStop}, []edit{
 			{folder: "store", old: "\tfailpoint.Hit(failpoint.Accepting)\n", imports: []string{"time", "math/rand/v2", "sync/atomic"},

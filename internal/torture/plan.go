@@ -167,6 +167,9 @@ func nodeTroubles(rng *rand.Rand, p Plan, opt options, node string, number int) 
 			}
 		case faultStop:
 			t.Hold = time.Duration(20+rng.IntN(1500)) * time.Millisecond
+			if rng.IntN(4) == 0 { // longer than a message may take that has nothing to do with it
+				t.Hold += 2500 * time.Millisecond
+			}
 		default:
 			t.Hold = time.Duration(rng.Int64N(int64(opt.pace)))
 		}
