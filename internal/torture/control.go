@@ -41,7 +41,8 @@ type lossy struct {
 // Of the control.
 const (
 	putters     = 8
-	putsOfALife = 25 // of each putter
+	putsOfALife = 25 // of each putter, at most
+	cutWithin   = 60 // milliseconds from the first of them on
 	lifeLimit   = 30 * time.Second
 )
 
@@ -100,7 +101,7 @@ func (c *campaign) lose(ctx context.Context, k keeper, mode crashfs.Mode, cuts i
 		path := filepath.Join(dir, fmt.Sprint("data", l.refused))
 		return path, errors.Join(os.MkdirAll(path, 0o700), syncDir(dir))
 	}
-	for n := range cuts {
+	for n := range cuts + 1 { // the last life only looks
 		if ctx.Err() != nil {
 			return l, ctx.Err()
 		}
@@ -108,7 +109,7 @@ func (c *campaign) lose(ctx context.Context, k keeper, mode crashfs.Mode, cuts i
 		if err != nil {
 			return l, err
 		}
-		alive, err := c.live(ctx, k, &m, path, n, told, &l)
+		alive, err := c.live(ctx, k, &m, path, n, n < cuts, told, &l)
 		if err != nil {
 			return l, err
 		}
@@ -117,13 +118,14 @@ func (c *campaign) lose(ctx context.Context, k keeper, mode crashfs.Mode, cuts i
 			l.lost, l.cutsOf = l.lost+len(told), l.cutsOf+1
 			clear(told)
 		}
-		l.cuts++
 	}
+	l.cuts = cuts
 	return l, nil
 }
 
-// live starts k, compares what it has with what was told, puts more, and takes the power.
-func (c *campaign) live(ctx context.Context, k keeper, m *machine, dir string, n int, told map[string]bool, l *lossy) (alive bool, err error) {
+// live starts k, compares what it has with what was told, puts more if it is to,
+// and takes the power meanwhile.
+func (c *campaign) live(ctx context.Context, k keeper, m *machine, dir string, n int, puts bool, told map[string]bool, l *lossy) (alive bool, err error) {
 	port, err := freePort(ctx)
 	if err != nil {
 		return false, err
@@ -133,8 +135,9 @@ func (c *campaign) live(ctx context.Context, k keeper, m *machine, dir string, n
 	if err := cmd.Start(); err != nil {
 		return false, err
 	}
+	cut := sync.OnceFunc(func() { m.cut(func() { _ = cmd.Process.Kill() }) })
 	defer func() {
-		m.cut(func() { _ = cmd.Process.Kill() })
+		cut()
 		_ = cmd.Wait() // it was killed
 		m.disk.On()
 	}()
@@ -159,10 +162,14 @@ func (c *campaign) live(ctx context.Context, k keeper, m *machine, dir string, n
 	if l.lost > before {
 		l.cutsOf++
 	}
+	if !puts {
+		return true, nil
+	}
 	var mu sync.Mutex
 	var wait sync.WaitGroup
-	soon, end := context.WithTimeout(life, time.Duration(100+m.rng.IntN(400))*time.Millisecond)
+	soon, end := context.WithCancel(life)
 	defer end()
+	time.AfterFunc(time.Duration(1+m.rng.IntN(cutWithin))*time.Millisecond, func() { cut(); end() })
 	for p := range putters {
 		wait.Go(func() {
 			for i := range putsOfALife {
@@ -178,5 +185,6 @@ func (c *campaign) live(ctx context.Context, k keeper, m *machine, dir string, n
 		})
 	}
 	wait.Wait()
+	cut() // or it is under way
 	return true, nil
 }
