@@ -57,3 +57,24 @@ func TestLeapsExcuse(t *testing.T) {
 		}
 	}
 }
+
+// TestRepeatsAroundASetClock: what was accepted twice because a clock was set while
+// it was submitted may have its lines twice; nothing else may.
+func TestRepeatsAroundASetClock(t *testing.T) {
+	at := func(second int64) time.Time { return time.Unix(second, 0) }
+	for second, want := range map[int64]int{0: 3, 2: 0, 4: 3} { // the submission lasts from 1 to 3
+		a := store.Record{ID: "a", ToNode: "ship1", Kind: subject.EventACK, Method: "TextLogging", State: store.Ended, Outcome: ack.Delivered, Labels: map[string]string{"key": "k1"}}
+		b := a
+		b.ID = "b"
+		j := &judgement{
+			evidence: &evidence{
+				lines:  map[string]map[subject.Kind][]string{"ship1": {subject.EventACK: {"k1 first", "k1 second", "k1 first", "k1 second"}}},
+				events: []event{{Node: central, What: faultClock + " " + clockTomorrow, At: at(second)}},
+			},
+			byKey: map[string][]store.Record{"k1": {a, b}}, orders: map[string]*receipt{"k1": {Order: Order{Key: "k1", Way: byAPI}, from: at(1), till: at(3)}},
+		}
+		if j.onlyOnce(); len(j.found) != want {
+			t.Errorf("a clock set at %d: %+v", second, j.found)
+		}
+	}
+}

@@ -159,7 +159,8 @@ func (j *judgement) onlyOnce() {
 			}
 			count := map[string]int{}
 			for _, l := range lines {
-				if count[l]++; count[l] == 2 {
+				key, _, _ := strings.Cut(l, " ")
+				if count[l]++; count[l] == 2 && !j.repeated(key) {
 					j.breach(l, "", "a line twice in %s of %s: %q", linesFile(kind), node, l)
 				}
 			}
@@ -216,7 +217,7 @@ func (j *judgement) order() {
 			for _, l := range lines {
 				key, _, _ := strings.Cut(l, " ")
 				found := j.byKey[key]
-				if len(found) == 0 {
+				if len(found) == 0 || j.repeated(key) {
 					continue
 				}
 				if before.ID != "" && comparePlaces(found[0], before) < 0 {
