@@ -252,7 +252,7 @@ func (n *Node) Nodes(context.Context) ([]store.Peer, error) {
 	list := []store.Peer{self}
 	n.mu.Lock()
 	for _, p := range n.peers {
-		p.Online = n.online() && p.LeftAt.IsZero() && time.Since(p.LastSeen) < onlineFor
+		p.Online = n.isOnline(p)
 		list = append(list, p)
 	}
 	n.mu.Unlock()

@@ -22,11 +22,26 @@ type apiBus struct{ *Node }
 
 // Submit says the journal's errors in the API's words.
 func (b apiBus) Submit(ctx context.Context, ms ...*message.Message) error {
+	if err := b.vetAll(ms); err != nil {
+		return err
+	}
 	return told(b.Node.Submit(ctx, ms...))
+}
+
+func (b apiBus) vetAll(ms []*message.Message) error {
+	for i, m := range ms {
+		if err := b.vet(m); err != nil {
+			return fmt.Errorf("message %d: %w", i+1, err)
+		}
+	}
+	return nil
 }
 
 // SubmitOnce is api.Bus's.
 func (b apiBus) SubmitOnce(ctx context.Context, s store.Submission, ms ...*message.Message) (earlier []store.Record, err error) {
+	if err := b.vetAll(ms); err != nil {
+		return nil, err
+	}
 	ids, err := b.Node.SubmitOnce(ctx, s, ms...)
 	for _, id := range ids {
 		r, err := b.record(id)
@@ -72,7 +87,7 @@ func (n *Node) ready() error {
 // watchSubmissions takes what is dropped into inmsg.txt and the drop folder.
 func (n *Node) watchSubmissions(ctx context.Context) error {
 	w := &submit.Watcher{
-		File: n.cfg.InMsg, Dir: n.cfg.Dir, Load: n.db.Note, Check: n.check, Log: n.log,
+		File: n.cfg.InMsg, Dir: n.cfg.Dir, Load: n.db.Note, Check: n.vet, Log: n.log,
 		Accept: func(ctx context.Context, ms []*message.Message, key string, value []byte) error {
 			return n.accept(ctx, ms, true, store.Note{Key: key, Value: value})
 		},

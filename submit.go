@@ -3,10 +3,13 @@ package steward
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/steward-bus/steward/internal/method"
 	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/store"
 	"github.com/steward-bus/steward/subject"
@@ -108,6 +111,32 @@ func (n *Node) check(m *message.Message) error {
 		}
 	}
 	return nil
+}
+
+// vet is check for what operators submit, by file or by the API: they are told at
+// once where the receiver is known not to have the method.
+func (n *Node) vet(m *message.Message) error {
+	if err := n.check(m); err != nil {
+		return err
+	}
+	if m.ToNode == n.cfg.Name {
+		if n.methods[m.Method] == nil {
+			return fmt.Errorf("%w: method is %q: this node has no such method", message.ErrInvalid, m.Method)
+		}
+		return nil
+	}
+	n.mu.Lock()
+	p, known := n.peers[m.ToNode]
+	n.mu.Unlock()
+	if !known || !n.isOnline(p) || len(p.Methods) == 0 || len(p.Methods) >= method.MaxHelloMethods || slices.Contains(p.Methods, m.Method) {
+		return nil
+	}
+	return fmt.Errorf("%w: method is %q: %s has %s", message.ErrInvalid, m.Method, p.Name, strings.Join(p.Methods, ", "))
+}
+
+// isOnline: heard of lately, and not gone since.
+func (n *Node) isOnline(p store.Peer) bool {
+	return n.online() && p.LeftAt.IsZero() && time.Since(p.LastSeen) < onlineFor
 }
 
 // queued wakes the publishers of messages that entered the outbox.

@@ -215,6 +215,19 @@ func (v value) anyDuration() (time.Duration, error) {
 	return parseDuration(s)
 }
 
+// ParseDuration reads a duration as a submission has it: seconds, as in 5 or 0.5,
+// or text such as 30s, 1h30m or 7d. It is for those that people type elsewhere.
+func ParseDuration(s string) (time.Duration, error) {
+	d, err := parseDuration(s)
+	if seconds, e := strconv.ParseFloat(s, 64); e == nil {
+		d, err = time.Duration(seconds*float64(time.Second)), nil
+	}
+	if err != nil || d < 0 {
+		return 0, fmt.Errorf("want seconds, or a duration such as 30s, 1h30m or 7d: this is %q", s)
+	}
+	return d, nil
+}
+
 // parseDuration reads what time.ParseDuration does, and whole days before it.
 func parseDuration(s string) (time.Duration, error) {
 	head, rest, found := strings.Cut(s, "d")

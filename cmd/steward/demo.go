@@ -145,7 +145,7 @@ func (d *demo) sayHow() {
 	d.say("  steward run --node ship1 --broker nats://%s --data %s", d.addr, filepath.Join(d.dir, "ship1"))
 	d.say("\n  export STEWARD_DATA=%s", central)
 	d.say("  echo '%s' >> $STEWARD_DATA/inmsg.txt", document("uname -a"))
-	d.say("  steward trace last")
+	d.say("  steward trace last      # once it is taken, a moment later")
 	d.say("  steward messages")
 }
 

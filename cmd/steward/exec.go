@@ -25,9 +25,12 @@ wrote to stdout and stderr. With one node it ends with the exit code of the comm
 steward exit-codes. Interrupting it, or --timeout, ends the waiting, never the message: what
 was accepted will be delivered.`,
 		Example: "  steward exec ship1 -- uname -a\n  steward exec ship1,ship2 --timeout 30s -- systemctl is-active ssh\n  steward exec ship1 --detach -- reboot",
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) < 2 {
+		Args: func(c *cobra.Command, args []string) error {
+			switch dash := c.ArgsLenAtDash(); {
+			case len(args) < 2:
 				return errors.New("exec needs a node and a command")
+			case dash != 1:
+				return errors.New("what runs on the nodes comes after --, and nothing but the nodes, with commas between them, before it")
 			}
 			return nil
 		},
@@ -47,7 +50,7 @@ was accepted will be delivered.`,
 	}
 	c.Flags().BoolVarP(&detach, "detach", "d", false, "print the ids and do not wait")
 	c.Flags().BoolVar(&concurrent, "concurrent", false, "do not wait for commands that were sent before")
-	c.Flags().DurationVar(&timeout, "timeout", 0, "wait for that `DURATION` at most; the message goes on")
+	durationVar(c.Flags(), &timeout, "timeout", "wait for that `DURATION` at most; the message goes on")
 	d.limits(c)
 	e.completeFlags(c)
 	return e.outputFlag(c)
@@ -58,7 +61,7 @@ func (e *env) exec(ctx context.Context, cl *api.Client, d draft, detach bool, ti
 	if err != nil {
 		return err
 	}
-	records, err := cl.SubmitDocument(ctx, doc)
+	records, err := e.submit(ctx, cl, doc, timeout)
 	if err != nil {
 		return d.plain(err)
 	}

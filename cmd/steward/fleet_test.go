@@ -203,7 +203,7 @@ func newFleet(t *testing.T) *fleet {
 // startShip returns when central knows that ship1 is there.
 func (f *fleet) startShip() {
 	f.t.Helper()
-	f.ship = begin(f.t, nil, "run", "--node", "ship1", "--broker", f.broker, "--data", f.data("ship1"))
+	f.ship = begin(f.t, nil, "run", "--node", "ship1", "--broker", f.broker, "--data", f.data("ship1"), "--config", write(f.t, "ship1.yaml", "allow: {HTTPGet: [nobody]}\n"))
 	f.central.line(`"msg":"hello"`, `"from":"ship1"`)
 }
 

@@ -85,6 +85,9 @@ func (e *env) errorsCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use: "errors", Short: "List, follow and resolve what went wrong", Args: noArgs, Example: "  steward errors\n  steward errors --class unknown --since 24h\n  steward errors --follow\n  steward errors resolve all",
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := checkLimit(f.Limit); err != nil {
+				return err
+			}
 			f.Unresolved = !all
 			if since > 0 {
 				f.Since = time.Now().Add(-since)
@@ -108,8 +111,8 @@ func (e *env) errorsCmd() *cobra.Command {
 	})
 	choose(c, &f.Severity, "severity", "`SEVERITY`", []errorkernel.Severity{errorkernel.Warning, errorkernel.Error, errorkernel.Critical})
 	flags.StringVar(&f.Node, "node", "", "of that `NODE`")
-	flags.DurationVar(&since, "since", 0, "seen within that `DURATION`, such as 1h")
-	flags.IntVar(&f.Limit, "limit", 100, "the `N` newest")
+	durationVar(flags, &since, "since", "seen within that `DURATION`, such as 1h")
+	flags.IntVar(&f.Limit, "limit", 100, "the `N` newest, up to 10000")
 	flags.BoolVar(&all, "all", false, "also the resolved ones")
 	flags.BoolVarP(&follow, "follow", "f", false, "go on as they come")
 	e.completeFlags(c)

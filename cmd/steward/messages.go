@@ -24,6 +24,9 @@ func (e *env) messagesCmd() *cobra.Command {
 		Use: "messages", Aliases: []string{"ls"}, Short: "List messages, newest first", Args: noArgs,
 		Example: "  steward messages --to ship1 --outcome failed\n  steward messages --follow\n  steward messages -o json | jq '.[].id'",
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := checkLimit(f.Limit); err != nil {
+				return err
+			}
 			f.Labels = labels
 			if since > 0 {
 				f.Since = time.Now().Add(-since)
@@ -48,8 +51,8 @@ func (e *env) messagesCmd() *cobra.Command {
 	choose(c, &f.Outcome, "outcome", "`OUTCOME`", ack.Outcomes)
 	flags.StringToStringVarP(&labels, "label", "l", nil, "`KEY=VALUE`; all of several must fit")
 	flags.Lookup("label").DefValue = ""
-	flags.DurationVar(&since, "since", 0, "accepted within that `DURATION`, such as 1h")
-	flags.IntVar(&f.Limit, "limit", 100, "the `N` newest")
+	durationVar(flags, &since, "since", "accepted within that `DURATION`, such as 1h")
+	flags.IntVar(&f.Limit, "limit", 100, "the `N` newest, up to 10000")
 	flags.BoolVar(&f.Results, "results", false, "also the results, which are messages of their own")
 	flags.BoolVarP(&follow, "follow", "f", false, "go on as they come and change")
 	e.completeFlags(c)
@@ -95,6 +98,14 @@ func messageRows(list []store.Record) [][]string {
 		})
 	}
 	return rows
+}
+
+// checkLimit: a list longer than that is asked for in parts.
+func checkLimit(n int) error {
+	if n < 1 || n > api.MaxLimit {
+		return usageError{fmt.Errorf("--limit is %d: want 1 to %d; other flags choose which", n, api.MaxLimit)}
+	}
+	return nil
 }
 
 func (e *env) showCmd() *cobra.Command {

@@ -182,10 +182,10 @@ func TestErrorsFollowAndResolve(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	follow := begin(t, f.env(), "errors", "--follow", "-o", "jsonl")
-	f.want(5, "send", "--to", "ship1", "--method", "Nope", "--wait")
+	f.want(5, "send", "--to", "ship1", "--method", "HTTPGet", "--wait", "--", "http://127.0.0.1:1")
 	var failure struct{ ID, Class, Cause string }
 	parse(t, follow.line(`"class":"rejection"`, `"node":"central"`), &failure)
-	if !strings.Contains(failure.Cause, "Nope") {
+	if !strings.Contains(failure.Cause, "HTTPGet") {
 		t.Errorf("%+v", failure)
 	}
 	if r := f.do("errors", "resolve", failure.ID); r.code != 0 || r.stdout != "" || !strings.Contains(r.stderr, "resolved") {

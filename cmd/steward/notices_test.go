@@ -25,12 +25,12 @@ func TestKilledBeforeItTold(t *testing.T) {
 	}{
 		"failed":   {[]string{"exec", "central", "--detach", "--", "false"}, errorkernel.Handler, 1},
 		"timeout":  {[]string{"exec", "central", "--detach", "--method-timeout", "10ms", "--", "sleep", "60"}, errorkernel.Handler, 1},
-		"rejected": {[]string{"send", "--to", "central", "--method", "Nope"}, errorkernel.Rejection, 2},
+		"rejected": {[]string{"send", "--to", "central", "--method", "Ping"}, errorkernel.Rejection, 2},
 	} {
 		for _, point := range []string{"noticed:1", "failure-kept:1"} {
 			t.Run(name+" "+point, func(t *testing.T) {
 				dir := stewardtest.ShortDir(t)
-				run := []string{"run", "--node", "central", "--listen", "127.0.0.1:0", "--data", dir}
+				run := []string{"run", "--node", "central", "--listen", "127.0.0.1:0", "--data", dir, "--config", write(t, "c.yaml", "allow: {Ping: [nobody]}\n")}
 				env := []string{"STEWARD_DATA=" + dir}
 				killed := binary(context.WithoutCancel(t.Context()), []string{"STEWARD_FAILPOINT=" + point}, run...)
 				killed.Path = bin

@@ -16,6 +16,7 @@ import (
 
 	"github.com/steward-bus/steward/internal/api"
 	"github.com/steward-bus/steward/message"
+	"github.com/steward-bus/steward/store"
 	"github.com/steward-bus/steward/subject"
 )
 
@@ -49,7 +50,11 @@ func (d *draft) document() ([]byte, error) {
 			return nil, usageError{fmt.Errorf("%q is not UTF-8: a message holds text only; for a file with such a name use a pattern, or a shell's printf on the node", s)}
 		}
 	}
-	return json.Marshal(d)
+	draft := *d
+	for _, s := range []*string{&draft.AckTimeout, &draft.MethodTimeout, &draft.Expires} {
+		*s = seconds(*s)
+	}
+	return json.Marshal(draft)
 }
 
 // plain takes out of an error where in a document it stands: nobody wrote one.
@@ -102,7 +107,7 @@ flags describe. When it prints them they are durable. All of them are accepted, 
 				return err
 			}
 			return e.with(c, func(ctx context.Context, cl *api.Client) error {
-				records, err := cl.SubmitDocument(ctx, doc)
+				records, err := e.submit(ctx, cl, doc, timeout)
 				if err != nil {
 					return d.plain(err)
 				}
@@ -125,10 +130,20 @@ flags describe. When it prints them they are durable. All of them are accepted, 
 	f.StringVar(&d.Directory, "directory", "", "`FOLDER`, for methods that write files")
 	f.StringVar(&d.FileName, "file-name", "", "`FILE`, for methods that write files")
 	f.BoolVar(&wait, "wait", false, "wait for the outcomes")
-	f.DurationVar(&timeout, "timeout", 0, "wait for that `DURATION` at most; the message goes on")
+	durationVar(f, &timeout, "timeout", "wait for that `DURATION` at most; the message goes on")
 	d.limits(c)
 	e.completeFlags(c)
 	return e.outputFlag(c)
+}
+
+// submit has the local node accept doc, within timeout if that is not 0.
+func (e *env) submit(ctx context.Context, cl *api.Client, doc []byte, timeout time.Duration) ([]store.Record, error) {
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	return cl.SubmitDocument(ctx, doc)
 }
 
 // submission is the document that the arguments mean: a file, stdin, or flags.

@@ -84,12 +84,10 @@ func (e *env) printEnded(records []store.Record) error {
 // noticeAfter is how long a person waits without being told for what.
 const noticeAfter = 3 * time.Second
 
-// notice tells a person at a terminal, after a while, who has not answered yet
-// and why. The function that it returns ends it.
+// notice tells after a while who has not answered yet and why; a script only of
+// nodes that are not there. The function that it returns ends it.
 func (e *env) notice(ctx context.Context, cl *api.Client, records []store.Record) (end func()) {
-	if !isTerminal(e.stderr) {
-		return func() {}
-	}
+	person := isTerminal(e.stderr)
 	records = slices.Clone(records) // the caller's change meanwhile
 	ctx, cancel := context.WithCancel(ctx)
 	var told sync.WaitGroup
@@ -99,12 +97,20 @@ func (e *env) notice(ctx context.Context, cl *api.Client, records []store.Record
 			return
 		case <-time.After(noticeAfter):
 		}
+		nodes, err := cl.Nodes(ctx)
+		if err != nil {
+			return
+		}
 		for _, r := range records {
-			if r, err := cl.Message(ctx, r.ID); err == nil && r.State != store.Ended {
-				e.explain(r)
+			r, err := cl.Message(ctx, r.ID)
+			if err != nil || r.State == store.Ended || !person && r.State != store.Waiting {
+				continue
+			}
+			if e.explain(r); slices.ContainsFunc(nodes, func(p store.Peer) bool { return p.Name == r.ToNode && p.LastSeen.IsZero() }) {
+				fmt.Fprintf(e.stderr, "steward: %s was never heard of: is that its name?\n", r.ToNode)
 			}
 		}
-		if ctx.Err() == nil {
+		if person && ctx.Err() == nil {
 			fmt.Fprintln(e.stderr, "steward: Ctrl-C ends the waiting; the messages go on")
 		}
 	})
@@ -137,6 +143,6 @@ func (e *env) waitCmd() *cobra.Command {
 			})
 		},
 	}
-	c.Flags().DurationVar(&timeout, "timeout", 0, "wait for that `DURATION` at most; the message goes on")
+	durationVar(c.Flags(), &timeout, "timeout", "wait for that `DURATION` at most; the message goes on")
 	return e.outputFlag(c)
 }

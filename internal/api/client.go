@@ -99,9 +99,12 @@ func (c *Client) submit(ctx context.Context, path string, doc []byte) ([]store.R
 	ask := func() error { return c.call(ctx, http.MethodPost, path, nil, doc, key.String(), &out) }
 	if err = ask(); Away(err) { // also where nobody was found: net/http may have repeated it by itself
 		err = c.patiently(ctx, err, ask)
-		if Away(err) || err != nil && ctx.Err() != nil {
-			err = fmt.Errorf("%w: the messages may or may not have been accepted: look with 'steward messages'", err)
-		}
+	}
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("%w: %w", ErrNoAnswer, ctx.Err())
+	}
+	if Away(err) {
+		err = fmt.Errorf("%w: the messages may or may not have been accepted: look with 'steward messages'", err)
 	}
 	return out.Messages, err
 }

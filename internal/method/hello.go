@@ -33,7 +33,7 @@ type Hello struct {
 
 const (
 	maxHelloText    = 128
-	maxHelloMethods = 256
+	MaxHelloMethods = 256
 )
 
 // Data is h as the data of a SayHello.
@@ -71,8 +71,8 @@ func (h Hello) validate() error {
 			return fmt.Errorf("%s has %d bytes: want 1 to %d", f.name, len(f.value), maxHelloText)
 		}
 	}
-	if len(h.Methods) > maxHelloMethods {
-		return fmt.Errorf("methods has %d names: want at most %d", len(h.Methods), maxHelloMethods)
+	if len(h.Methods) > MaxHelloMethods {
+		return fmt.Errorf("methods has %d names: want at most %d", len(h.Methods), MaxHelloMethods)
 	}
 	for _, m := range h.Methods {
 		if err := subject.ValidateMethod(m); err != nil {

@@ -111,8 +111,8 @@ func (r *round) busy(ctx context.Context) (list []string) {
 		switch b := s.Backlog; {
 		case err != nil:
 			list = append(list, fmt.Sprintf("%s: %v", n.name, err))
-		case b.Waiting+b.AwaitingResult+b.Inbox > 0:
-			list = append(list, fmt.Sprintf("%s: %d wait, %d await their result, %d in the inbox", n.name, b.Waiting, b.AwaitingResult, b.Inbox))
+		case b.Waiting+b.AwaitingResult+b.Cancelling+b.Inbox > 0:
+			list = append(list, fmt.Sprintf("%s: %d wait, %d await their result, %d are given up, %d in the inbox", n.name, b.Waiting, b.AwaitingResult, b.Cancelling, b.Inbox))
 		}
 	}
 	return append(list, r.untaken()...)
