@@ -172,7 +172,7 @@ func (n *Node) changed(list []store.Change) {
 			delete(n.running, c.ID)
 		}
 		if c.ByFile {
-			n.files[c.ID] = true
+			n.queueResult(c.ID)
 			files = true
 		}
 	}

@@ -136,7 +136,7 @@ func TestMessageLogAfterPowerLoss(t *testing.T) {
 		if err := os.Truncate(path, before.Size()+10); err != nil {
 			t.Fatal(err)
 		}
-		central = c.Start("central")
+		c.Start("central")
 		time.Sleep(time.Minute)
 		if n := len(logOf(t, c.Dir("central"))); n < 1500 {
 			t.Errorf("%d of 1500 are in the log", n)

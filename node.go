@@ -105,6 +105,7 @@ type Node struct {
 	outcomes    map[ack.Outcome]uint64
 	files       map[uuid.UUID]bool // records to be written to results/
 	filesWake   chan struct{}
+	resultsPut  int           // files written since the folder was pruned; of the process that writes them
 	noticed     chan struct{} // the error kernel has something to hear
 	inbound     []func()      // end what is listened to
 	twins       []twinKey

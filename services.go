@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/steward-bus/steward/ack"
 	"github.com/steward-bus/steward/errorkernel"
 	"github.com/steward-bus/steward/internal/api"
@@ -99,92 +97,6 @@ func (n *Node) watchSubmissions(ctx context.Context) error {
 		},
 	}
 	return w.Run(ctx)
-}
-
-// What is kept in the folder of results, which the journal has all, and of texts
-// that were refused.
-const (
-	resultsKept  = 10_000
-	resultsAgain = 10 * time.Second // what found no room is written again
-	rejectedKept = 10_000
-)
-
-// writeResults keeps results/<id>.json of what came by file up to date.
-func (n *Node) writeResults(ctx context.Context, results submit.Results) error {
-	recent, err := n.db.Records(store.Filter{FromNode: n.cfg.Name, Limit: 1000}) // a crash may have come before the file
-	if err != nil {
-		return err
-	}
-	for _, r := range recent {
-		id := uuid.MustParse(r.ID)
-		if by, err := n.db.ByFile(id); err == nil && by {
-			n.changed([]store.Change{{ID: id, ByFile: true}})
-		}
-	}
-	prune := time.NewTicker(time.Minute)
-	defer prune.Stop()
-	var room <-chan time.Time // for what found none
-	for {
-		select {
-		case <-n.filesWake:
-			if room, err = n.putResults(results); err != nil {
-				return err
-			}
-		case <-room:
-			if room, err = n.putResults(results); err != nil {
-				return err
-			}
-		case <-prune.C:
-			if err := results.Prune(resultsKept); err != nil {
-				return err
-			}
-			if err := n.pruneRejected(); err != nil {
-				return err
-			}
-		case <-ctx.Done():
-			_, err := n.putResults(results)
-			return err
-		}
-	}
-}
-
-func (n *Node) pruneRejected() error {
-	deleted, err := submit.PruneRejected(n.cfg.Dir, rejectedKept)
-	if deleted > 0 {
-		n.report(errorkernel.Failure{
-			Class: errorkernel.Submission, Severity: errorkernel.Warning,
-			Cause: fmt.Sprintf("rejected/ had more than %d texts: the %d that were refused longest ago are deleted", rejectedKept, deleted),
-		})
-	}
-	return err
-}
-
-// putResults writes what is to be written. What finds no room waits for the next
-// time, which room tells.
-func (n *Node) putResults(results submit.Results) (room <-chan time.Time, err error) {
-	n.mu.Lock()
-	ids := n.files
-	n.files = map[uuid.UUID]bool{}
-	n.mu.Unlock()
-	for id := range ids {
-		r, err := n.record(id)
-		if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrClosed) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		if err := results.Put(r.ID, r); err != nil {
-			n.report(errorkernel.Failure{Class: errorkernel.Storage, Severity: errorkernel.Warning, Message: r.ID, Cause: err.Error()})
-			if store.NoRoom(err) {
-				n.mu.Lock()
-				n.files[id] = true
-				n.mu.Unlock()
-				room = time.After(resultsAgain)
-			}
-		}
-	}
-	return room, nil
 }
 
 const (

@@ -52,17 +52,25 @@ func (db *DB) HasEnded(id uuid.UUID) (ended bool, err error) {
 	return ended, err
 }
 
-// ByFile reports whether the submitter of id wants its record as a file.
-func (db *DB) ByFile(id uuid.UUID) (yes bool, err error) {
+// NewestByFile lists the newest messages, up to limit, whose submitters want a file
+// of their results. It looks at ten times as many.
+func (db *DB) NewestByFile(limit int) (ids []uuid.UUID, err error) {
 	err = db.view(func(tx *bolt.Tx) error {
-		if v := tx.Bucket(bucketMessages).Get(id[:]); v != nil {
-			b, err := decodeBody(id[:], v)
-			yes = b.byFile
-			return err
+		c := tx.Bucket(bucketMessages).Cursor()
+		seen := 0
+		for k, v := c.Last(); k != nil && len(ids) < limit && seen < 10*limit; k, v = c.Prev() {
+			b, err := decodeBody(k, v)
+			if err != nil {
+				return err
+			}
+			if b.byFile && !b.incoming {
+				ids = append(ids, uuid.UUID(k))
+			}
+			seen++
 		}
 		return nil
 	})
-	return yes, err
+	return ids, err
 }
 
 // Records lists messages newest first. Results are part of the messages that

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/steward-bus/steward/internal/failpoint"
 )
@@ -46,6 +47,23 @@ func (r Results) Put(id string, v any) error {
 	}
 	failpoint.Hit(failpoint.ResultThere)
 	return nil
+}
+
+// Written tells when the file of each id was written.
+func (r Results) Written() (map[string]time.Time, error) {
+	entries, err := os.ReadDir(r.Dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("list the results: %w", err)
+	}
+	written := make(map[string]time.Time, len(entries))
+	for _, e := range entries {
+		if id, ok := strings.CutSuffix(e.Name(), ".json"); ok {
+			if fi, err := e.Info(); err == nil {
+				written[id] = fi.ModTime()
+			}
+		}
+	}
+	return written, nil
 }
 
 // Prune deletes the files written longest ago until at most maxFiles are left,
