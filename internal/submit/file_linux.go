@@ -2,15 +2,12 @@ package submit
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
-
-var errNotRegular = errors.New("not a regular file")
 
 // openRegular opens a file for reading and nothing else: no link is followed, no
 // pipe waited for, no device touched.
@@ -20,18 +17,18 @@ func openRegular(path string) (*os.File, fs.FileInfo, error) {
 		return nil, nil, err
 	}
 	if !fi.Mode().IsRegular() {
-		return nil, nil, fmt.Errorf("%w but %s", errNotRegular, fs.FileMode.String(fi.Mode()))
+		return nil, nil, notRegular(fi.Mode())
 	}
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if errors.Is(err, unix.ELOOP) {
-		return nil, nil, fmt.Errorf("%w but a symbolic link", errNotRegular)
+		return nil, nil, notRegular(fs.ModeSymlink)
 	}
 	if err != nil {
 		return nil, nil, err
 	}
 	// It may have been replaced since it was looked at.
 	if fi, err = f.Stat(); err == nil && !fi.Mode().IsRegular() {
-		err = fmt.Errorf("%w but %s", errNotRegular, fi.Mode())
+		err = notRegular(fi.Mode())
 	}
 	if err != nil {
 		f.Close()

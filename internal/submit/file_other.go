@@ -10,8 +10,6 @@ import (
 	"runtime"
 )
 
-var errNotRegular = errors.New("not a regular file")
-
 // openRegular opens a file for reading and nothing else: what is no file when
 // looked at, or another file once it is open, is refused.
 func openRegular(path string) (*os.File, fs.FileInfo, error) {
@@ -20,7 +18,7 @@ func openRegular(path string) (*os.File, fs.FileInfo, error) {
 		return nil, nil, err
 	}
 	if !before.Mode().IsRegular() {
-		return nil, nil, fmt.Errorf("%w but %s", errNotRegular, before.Mode())
+		return nil, nil, notRegular(before.Mode())
 	}
 	f, err := os.Open(path)
 	if err != nil {

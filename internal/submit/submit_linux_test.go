@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -581,6 +582,14 @@ func TestNotAFile(t *testing.T) {
 		"fifo":    func(p string) error { return syscall.Mkfifo(p, 0o600) },
 		"symlink": func(p string) error { return os.Symlink(outside, p) },
 		"folder":  func(p string) error { return os.Mkdir(p, 0o700) },
+		"socket": func(p string) error {
+			l, err := net.ListenUnix("unix", &net.UnixAddr{Name: p})
+			if err == nil {
+				l.SetUnlinkOnClose(false)
+				err = l.Close()
+			}
+			return err
+		},
 		"huge": func(p string) error {
 			return errors.Join(os.WriteFile(p, []byte(msg("a", "huge")), 0o600), os.Truncate(p, 100<<20))
 		},
@@ -606,7 +615,8 @@ func TestNotAFile(t *testing.T) {
 			if len(entries) != 2 || entries[0].Name()+".reason" != entries[1].Name() {
 				t.Errorf("rejected %v", entries)
 			}
-			if b.reported() != 1 {
+			says := map[string]string{"fifo": "a named pipe", "symlink": "a symbolic link", "folder": "a folder", "socket": "a socket", "huge": "at most 67108864"}
+			if b.reported() != 1 || !strings.Contains(b.reports[0], says[name]) {
 				t.Errorf("reports %q", b.reports)
 			}
 		})
