@@ -152,6 +152,14 @@ func (d *Disk) Syncs() int {
 	return d.syncs
 }
 
+// Life is the number of the present time with power: who holds a file of another one
+// would have died with that.
+func (d *Disk) Life() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.life
+}
+
 // enter lets an operation in, which calls mu.Unlock at its end; or says no.
 func (d *Disk) enter() syscall.Errno {
 	d.mu.Lock()

@@ -75,6 +75,14 @@ type machine struct {
 	rng     *rand.Rand
 }
 
+// life tells one time with power from another.
+func (m *machine) life() int {
+	if m.disk == nil {
+		return 0
+	}
+	return m.disk.Life()
+}
+
 // cut takes the power at this moment. The processes must be killed before they
 // can see it: kill is called while the disk stands still.
 func (m *machine) cut(kill func()) {

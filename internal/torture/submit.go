@@ -37,7 +37,7 @@ func (r *round) submit(ctx context.Context, lane int) {
 		if !sleep(ctx, max(o.Pause, o.At-time.Since(began))) {
 			return
 		}
-		rc := &receipt{Order: o, from: time.Now()}
+		rc, life := &receipt{Order: o, from: time.Now()}, r.nodes[central].life()
 		doc := o.document(r.exe, r.dir)
 		inmsg := filepath.Join(r.nodes[central].dir, "inmsg.txt")
 		switch o.Way {
@@ -58,6 +58,9 @@ func (r *round) submit(ctx context.Context, lane int) {
 			}
 			rc.take(errors.Join(spoiled, err))
 		}
+		if o.Way != byAPI && r.nodes[central].life() != life {
+			rc.take(errDied)
+		}
 		if rc.doubt && (o.Way == byInMsg || o.Way == byHalves) {
 			spoiled = errSpoiled
 		}
@@ -73,6 +76,7 @@ func (r *round) submit(ctx context.Context, lane int) {
 const patientWriter = 5 * time.Second
 
 var (
+	errDied    = errors.New("a writer on that machine would have died with it")
 	errSlow    = errors.New("the second half came too late")
 	errSpoiled = errors.New("an earlier writer left half of something")
 )
