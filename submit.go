@@ -106,7 +106,7 @@ func (n *Node) check(m *message.Message) error {
 		return fmt.Errorf("%w: commandOrEvent is %s: method %s takes %v", message.ErrInvalid, m.Kind, m.Method, known.Kinds)
 	}
 	if known.Check != nil {
-		if err := known.Check(m); err != nil {
+		if err := known.Checked(m); err != nil {
 			return fmt.Errorf("%w: %w", message.ErrInvalid, err)
 		}
 	}

@@ -86,6 +86,19 @@ type Method struct {
 	Batch func(ctx context.Context, ms []*message.Message) ([]message.Result, []FileLength)
 }
 
+// Checked is Check where there is one; where that panics m is refused too.
+func (m Method) Checked(x *message.Message) (err error) {
+	if m.Check == nil {
+		return nil
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("the check of method %s panicked: %v", m.Name, v)
+		}
+	}()
+	return m.Check(x)
+}
+
 // Takes reports whether the method answers to kind k.
 func (m Method) Takes(k subject.Kind) bool {
 	for _, x := range m.Kinds {

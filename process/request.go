@@ -1,6 +1,7 @@
 package process
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -82,6 +83,9 @@ func batchOf(r Request) (b store.Batch, err error) {
 	if b.Epoch, err = uuid.Parse(r.get(headEpoch)); err != nil {
 		return b, fmt.Errorf("%s: %w", headEpoch, err)
 	}
+	if b.Epoch[0] >= 0x80 {
+		return b, fmt.Errorf("%s: %s is of a time far from now: it is not believed", headEpoch, b.Epoch)
+	}
 	if f := r.get(headFor); f != "" {
 		if b.For, err = uuid.Parse(f); err != nil {
 			return b, fmt.Errorf("%s: %w", headFor, err)
@@ -94,6 +98,9 @@ func batchOf(r Request) (b store.Batch, err error) {
 	}
 	if b.Settled, err = parsePlace(r.get(headSettled)); err != nil {
 		return b, fmt.Errorf("%s: %w", headSettled, err)
+	}
+	if bytes.Compare(b.Settled.Epoch[:], b.Epoch[:]) > 0 {
+		return b, fmt.Errorf("%s: %s is of a later life than the request", headSettled, b.Settled)
 	}
 	return b, nil
 }

@@ -1,11 +1,13 @@
 package process
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -100,7 +102,7 @@ func (s *Subscriber) take(ctx context.Context, group []Request) error {
 			}
 		case err != nil:
 			s.Log.Warn("a request that cannot be read", "subject", s.Subject, "err", err)
-			s.respond(r, answer{Store: s.Store.ID(), Error: err.Error()})
+			s.respond(r, answer{Store: s.Store.ID(), Error: short(err.Error())})
 		case r.get(headAsk) != "":
 			if err := s.tell(r, b); err != nil {
 				return err
@@ -184,6 +186,9 @@ func (s *Subscriber) read(r Request) (b store.Batch, err error) {
 		last = item.Place
 		b.Items = append(b.Items, item)
 	}
+	if bytes.Compare(last.Epoch[:], b.Epoch[:]) > 0 {
+		return b, errors.New("the batch holds a message of a later life than its sender's")
+	}
 	if !last.IsZero() && b.Settled.Compare(last) >= 0 && !b.Items[len(b.Items)-1].Void {
 		return b, errors.New("the sender claims to hold acks for what it sends")
 	}
@@ -195,7 +200,7 @@ func (s *Subscriber) item(event []byte, from string) (item store.Item, err error
 	d, err := message.Decode(event, s.Subject)
 	item = store.Item{Decoded: d, Event: event}
 	reject := func(reason string) {
-		item.Ack = ack.Ack{Verdict: ack.Rejected, Reason: reason}
+		item.Ack = ack.Ack{Verdict: ack.Rejected, Reason: short(reason)}
 	}
 	switch {
 	case err != nil && errors.Is(err, message.ErrInvalid) && !d.Place.IsZero():
@@ -222,6 +227,15 @@ func (s *Subscriber) item(event []byte, from string) (item store.Item, err error
 	return item, nil
 }
 
+const reasonLimit = 1 << 10 // bytes of why something is refused, which may quote it
+
+func short(s string) string {
+	if len(s) > reasonLimit {
+		s = strings.ToValidUTF8(s[:reasonLimit], "") + "…"
+	}
+	return s
+}
+
 // atOnce handles a message of an instant method, before anything of it is on
 // disk: what it was is forgotten if it cannot be received now.
 func (s *Subscriber) atOnce(m *message.Message) *store.Finished {
@@ -244,7 +258,7 @@ func (s *Subscriber) permit(m *message.Message, from string, reject func(string)
 		}
 	}
 	if s.Method != nil && s.Method.Check != nil {
-		if err := s.Method.Check(m); err != nil {
+		if err := s.Method.Checked(m); err != nil {
 			reject(err.Error())
 		}
 	}

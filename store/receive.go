@@ -143,7 +143,8 @@ func (r *receiver) receive() (reply Reply, err error) {
 		reply.Refused = RefusedStore
 		return reply, nil
 	}
-	if reply.Fence, err = r.fence(); err != nil || reply.Fence != uuid.Nil {
+	question := len(r.b.Items) == 0 // it changes nothing, whatever it claims
+	if reply.Fence, err = r.fence(question); err != nil || reply.Fence != uuid.Nil {
 		reply.Refused = RefusedFenced
 		return reply, err
 	}
@@ -154,6 +155,9 @@ func (r *receiver) receive() (reply Reply, err error) {
 		}
 	}
 	switch {
+	case question:
+		reply.Loss = r.lane.loss
+		return reply, nil
 	case unacked:
 	case r.lane.mark.Compare(r.b.Settled) < 0:
 		r.lane = lane{mark: r.b.Settled, loss: uuid.New()}
@@ -180,7 +184,7 @@ func (r *receiver) receive() (reply Reply, err error) {
 
 // fence keeps the newest epoch met of each sender, and returns it if the batch
 // comes from an earlier one.
-func (r *receiver) fence() (uuid.UUID, error) {
+func (r *receiver) fence(question bool) (uuid.UUID, error) {
 	fences, key := r.tx.Bucket(bucketFences), []byte(r.b.From)
 	var met uuid.UUID
 	if v := fences.Get(key); v != nil {
@@ -190,10 +194,10 @@ func (r *receiver) fence() (uuid.UUID, error) {
 		}
 		copy(met[:], b)
 	}
-	switch bytes.Compare(r.b.Epoch[:], met[:]) {
-	case -1:
+	switch c := bytes.Compare(r.b.Epoch[:], met[:]); {
+	case c < 0:
 		return met, nil
-	case 1:
+	case c > 0 && !question:
 		return uuid.Nil, fences.Put(key, seal(key, r.b.Epoch[:]))
 	}
 	return uuid.Nil, nil
@@ -204,6 +208,15 @@ func (r *receiver) decide(item Item) (ack.Ack, error) {
 		return r.repeat(item)
 	}
 	a := item.Ack
+	if a.Verdict == "" && !item.Void {
+		other, err := r.another(item)
+		if err != nil {
+			return a, err
+		}
+		if other {
+			a = ack.Ack{Verdict: ack.Rejected, Reason: "its id is that of another message"}
+		}
+	}
 	switch {
 	case a.Verdict == ack.Rejected:
 	case item.Void:
@@ -343,6 +356,22 @@ func (r *receiver) finish(item Item) error {
 	r.got.New++
 	r.got.Done = append(r.got.Done, item.Done)
 	return r.db.finished(r.tx, r.db.localID(r.b.From, item.ID), *item.Done, r.now)
+}
+
+// another reports whether item's id is that of another message: an id says which
+// one is meant, and is no secret.
+func (r *receiver) another(item Item) (bool, error) {
+	id := r.db.localID(r.b.From, item.ID)
+	v := r.tx.Bucket(bucketMessages).Get(id[:])
+	if v == nil {
+		return false, nil
+	}
+	b, err := decodeBody(id[:], v)
+	if err != nil || !b.incoming || b.place != item.Place || b.subject != r.b.Subject.String() {
+		return true, err
+	}
+	from, err := senderOf(b.event)
+	return from != r.b.From, err
 }
 
 func (r *receiver) keep(item Item) error {

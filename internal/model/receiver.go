@@ -52,6 +52,10 @@ func (m *Model) receive(w *world, n node, p packet, x whim) (a answer) {
 	if a.fenced = m.fenced(w, n, p); a.fenced {
 		return a
 	}
+	if p.n == 0 { // a question changes nothing
+		a.loss, a.owes = e.lane.loss, w.truth.unheard[n]
+		return a
+	}
 	l := &e.lane
 	mark := l.mark
 	if !m.has(MarkWithInbox) {

@@ -39,8 +39,12 @@ type Order struct {
 	Bad    bool          // no document at all
 }
 
-// Methods of the workload that are not steward's.
-const noSuchMethod = "NoSuchMethod"
+// refusedMethod is one that all nodes have and take from nobody, as configuration
+// says: a receiver has to refuse it.
+const (
+	refusedMethod = "HTTPGet"
+	configuration = "allow: {" + refusedMethod + ": [nobody]}\n"
+)
 
 // effects reports whether a run of the order leaves a line in the file of effects.
 func (o Order) effects() bool { return strings.HasPrefix(o.Method, "CLICommand") && o.Does != "" }
@@ -61,6 +65,8 @@ func (o Order) document(exe, dir string) []byte {
 	switch {
 	case o.effects():
 		doc["data"] = []string{exe, "effect", effectsOf(dir, o.To), o.Key, o.Does}
+	case o.Method == refusedMethod:
+		doc["data"] = []string{"http://127.0.0.1:1/" + o.Key}
 	case o.Method == "CLICommand":
 		doc["data"] = []string{"/nonexistent/" + o.Key}
 	case o.Method == "TextLogging":
@@ -166,7 +172,7 @@ func anyOrder(rng *rand.Rand) Order {
 	case p < 92:
 		o.Kind, o.Method = subject.EventNACK, "TextLogging"
 	case p < 94:
-		o.Method = noSuchMethod
+		o.Method = refusedMethod
 	case p < 95: // a program that is not there
 	default:
 		o.Does, o.Rerun = fmt.Sprint(doSlow, ":", rng.IntN(200)), true

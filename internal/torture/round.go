@@ -135,12 +135,16 @@ func (r *round) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	config := filepath.Join(r.dir, "steward.yaml")
+	if err := os.WriteFile(config, []byte(configuration), 0o600); err != nil {
+		return err
+	}
 	broker := "127.0.0.1:" + port
 	r.broker = "nats://" + broker
 	r.nodes, r.links = map[string]*node{}, map[string]*proxy{}
 	add := func(name string, args ...string) {
 		r.nodes[name] = &node{
-			name: name, dir: filepath.Join(r.dir, name), bin: filepath.Join(r.dir, name+".steward"), builds: [2]string{r.bin, r.next}, args: args, log: filepath.Join(r.dir, name+".log"),
+			name: name, dir: filepath.Join(r.dir, name), bin: filepath.Join(r.dir, name+".steward"), builds: [2]string{r.bin, r.next}, args: append(args, "--config", config), log: filepath.Join(r.dir, name+".log"),
 			out: r.event, seen: r.violation, limit: r.ready, pulse: r.pulse,
 		}
 	}

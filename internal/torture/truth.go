@@ -46,7 +46,7 @@ func (j *judgement) outcome(r *receipt, m store.Record) {
 		if want, known := wantedOutput(r.Order); known && (m.Result == nil || string(m.Result.Stdout) != want) {
 			wrong("and its output is not what it printed")
 		}
-		if !r.Kind.Command() || r.endless() || strings.HasPrefix(r.Does, doFail) || r.Method == noSuchMethod {
+		if !r.Kind.Command() || r.endless() || strings.HasPrefix(r.Does, doFail) || r.Method == refusedMethod {
 			wrong("which it cannot be")
 		}
 	case ack.Failed:
@@ -70,7 +70,7 @@ func (j *judgement) outcome(r *receipt, m store.Record) {
 			wrong("but it is a command")
 		}
 	case ack.RejectedEnd:
-		if r.Method != noSuchMethod || ran > 0 {
+		if r.Method != refusedMethod || ran > 0 {
 			wrong("%d runs: %s", ran, m.Reason)
 		}
 	case ack.Expired:
