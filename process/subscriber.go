@@ -160,9 +160,6 @@ func (s *Subscriber) respond(r Request, a answer) {
 	}
 }
 
-// errPlain is a request of a client that is no steward.
-var errPlain = errors.New("plain CloudEvent")
-
 func (s *Subscriber) read(r Request) (b store.Batch, err error) {
 	if r.get(headFrom) == "" {
 		return b, errPlain
@@ -262,42 +259,6 @@ func (s *Subscriber) permit(m *message.Message, from string, reject func(string)
 			reject(err.Error())
 		}
 	}
-}
-
-// plain takes a CloudEvent of another client: durable, acked and handled like any
-// other, if the policy lets its source in.
-func (s *Subscriber) plain(_ context.Context, r Request) error {
-	var acks []ackRun // one for each event: a stranger need not know of counts
-	events, err := message.Split(r.Data)
-	for _, e := range events {
-		d, derr := message.Decode(e, s.Subject)
-		item := store.Item{Decoded: d, Event: e}
-		switch {
-		case derr != nil:
-			item.Ack = ack.Ack{Verdict: ack.Rejected, Reason: derr.Error()}
-		case s.Method == nil || !s.Method.Takes(s.Subject.Kind):
-			item.Ack = ack.Ack{Verdict: ack.Rejected, Reason: fmt.Sprintf("%s does not take %s of method %s", s.Node, s.Subject.Kind, s.Subject.Method)}
-		default:
-			s.permit(d.Message, d.From, func(reason string) { item.Ack = ack.Ack{Verdict: ack.Rejected, Reason: reason} })
-		}
-		a, l, perr := s.Store.Plain(s.Subject, item)
-		if perr != nil && !errors.Is(perr, store.ErrFull) {
-			return fmt.Errorf("receive on %s: %w", s.Subject, perr)
-		}
-		if perr != nil {
-			a = ack.Ack{Verdict: ack.Busy, Reason: perr.Error()}
-		}
-		acks = append(acks, ackRun{Ack: a})
-		if a.Verdict == ack.Accepted {
-			s.Work(l)
-		}
-	}
-	reply := answer{Store: s.Store.ID(), Acks: acks}
-	if err != nil {
-		reply.Error = err.Error()
-	}
-	s.respond(r, reply)
-	return nil
 }
 
 // tell answers what became of messages.

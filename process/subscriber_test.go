@@ -382,12 +382,35 @@ func TestPlainEvents(t *testing.T) {
 			}
 		}
 		for _, l := range lanes {
-			if l.From != "external" || l.Subject != note {
+			if l.From != "plain:external" || l.Subject != note {
 				t.Errorf("lane %+v", l)
 			}
 		}
 		if err := stop(); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// What waits of a client that is no steward when a subscriber ends is not taken, nor answered.
+func TestPlainEventsAtTheEnd(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *road) {
+		sub := r.subscriber(note, idle())
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		for i := range 3 {
+			sub.Offer(process.Request{
+				Subject: note, Data: fmt.Appendf(nil, `{"specversion": "1.0", "id": "%d", "source": "sensor", "type": "a", "data": ["x"]}`, i),
+				Respond: func([]byte) error {
+					if cancel(); i > 0 {
+						t.Errorf("answer to request %d", i)
+					}
+					return nil
+				},
+			})
+		}
+		if err := sub.Run(ctx); err != nil || r.ship1.Counts().Inbox != 1 {
+			t.Errorf("%v, counts %+v", err, r.ship1.Counts())
 		}
 	})
 }

@@ -61,6 +61,7 @@ func readPlace(b []byte) (p message.Place) {
 // event as it was accepted or received.
 type body struct {
 	incoming bool // received, not sent, by this node
+	plain    bool // and from a client that is no steward
 	byFile   bool // its submitter wants results/<id>.json
 	place    message.Place
 	subject  string
@@ -70,6 +71,7 @@ type body struct {
 const (
 	flagIncoming = 1 << iota
 	flagByFile
+	flagPlain
 )
 
 func (r body) encode(key []byte) []byte {
@@ -87,6 +89,9 @@ func (r body) head(size int) []byte {
 	}
 	if r.byFile {
 		flags |= flagByFile
+	}
+	if r.plain {
+		flags |= flagPlain
 	}
 	v = appendPlace(append(v, flags), r.place)
 	v = binary.AppendUvarint(v, uint64(len(r.subject)))
@@ -111,7 +116,7 @@ func decodeBody(key, v []byte) (r body, err error) {
 	if len(p) < 1+placeLen+1 {
 		return r, fmt.Errorf("%w: message %x is too short", ErrCorrupt, key)
 	}
-	r.incoming, r.byFile = p[0]&flagIncoming != 0, p[0]&flagByFile != 0
+	r.incoming, r.byFile, r.plain = p[0]&flagIncoming != 0, p[0]&flagByFile != 0, p[0]&flagPlain != 0
 	r.place = readPlace(p[1:])
 	n, k := binary.Uvarint(p[1+placeLen:])
 	if rest := p[1+placeLen+max(k, 0):]; k > 0 && n <= uint64(len(rest)) {

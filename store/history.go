@@ -137,7 +137,7 @@ func (db *DB) record(tx *bolt.Tx, id uuid.UUID, b body) (r Record, err error) {
 	switch {
 	case found:
 	case b.incoming:
-		if err := db.inboxState(tx, m, b, &r); err != nil {
+		if err := inboxState(tx, m, b, &r); err != nil {
 			return r, err
 		}
 	case m.Method == message.MethodResult && m.FromNode == db.opts.Node && !db.inOutbox(tx, b):
@@ -194,9 +194,9 @@ func (db *DB) inOutbox(tx *bolt.Tx, b body) bool {
 }
 
 // inboxState: received, and started or not; a Result has no place in an inbox.
-func (db *DB) inboxState(tx *bolt.Tx, m *message.Message, b body, r *Record) error {
+func inboxState(tx *bolt.Tx, m *message.Message, b body, r *Record) error {
 	r.State = StateTaken
-	queue := tx.Bucket(bucketInbox).Bucket([]byte(m.FromNode + " " + b.subject))
+	queue := tx.Bucket(bucketInbox).Bucket([]byte(b.lane(m.FromNode)))
 	var v []byte
 	if queue != nil {
 		v = queue.Get(placeKey(b.place))

@@ -22,6 +22,14 @@ type Lane struct {
 // Key names the lane in the journal.
 func (l Lane) Key() string { return l.From + " " + l.Subject.String() }
 
+// lane names the one in whose inbox r, received from a sender, lies until it was handled.
+func (r body) lane(from string) string {
+	if r.plain {
+		from = plainMark + from
+	}
+	return from + " " + r.subject
+}
+
 func parseLane(key string) (l Lane, err error) {
 	from, s, ok := strings.Cut(key, " ")
 	if !ok {

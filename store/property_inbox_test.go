@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"time"
@@ -97,11 +98,18 @@ func (j *journal) batch(t *rapid.T, l store.Lane, fresh func(store.Lane) *messag
 	return b
 }
 
+// idOf is a UUIDv7 of at. The clock of uuid.NewV7 does not go back to a bubble's.
+func idOf(at time.Time) uuid.UUID {
+	id := uuid.Must(uuid.NewV7())
+	copy(id[:6], binary.BigEndian.AppendUint64(nil, uint64(at.UnixMilli())<<16))
+	return id
+}
+
 func (j *journal) item(t *rapid.T, l store.Lane, m *message.Message) store.Item {
 	s := j.senders[l.From]
 	s.seq += uint64(rapid.IntRange(1, 2).Draw(t, "gap"))
 	m.ToNode, m.Kind, m.Method, m.FromNode = l.Subject.Node, l.Subject.Kind, l.Subject.Method, l.From
-	m.ID, m.Place, m.Time, m.Expires = uuid.Must(uuid.NewV7()), message.Place{Epoch: s.epoch, Seq: s.seq}, time.Now(), time.Now().Add(time.Hour)
+	m.ID, m.Place, m.Time, m.Expires = idOf(time.Now()), message.Place{Epoch: s.epoch, Seq: s.seq}, time.Now(), time.Now().Add(time.Hour)
 	event, err := m.Encode(subject.Prefix)
 	if err != nil {
 		t.Fatal(err)
@@ -226,16 +234,22 @@ func (j *journal) Plain(t *rapid.T) {
 	if !repeat && j.model.counts().Inbox >= inboxLimit {
 		want = ack.Busy
 	}
-	a, l, err := j.db.Plain(s, item)
-	if err != nil || a.Verdict != want {
-		t.Fatalf("%+v, %v; want %s", a, err, want)
+	got, err := j.db.Plain(s, []store.Item{item})
+	if err != nil || got.Replies[0].Acks[0].Verdict != want {
+		t.Fatalf("%+v, %v; want %s", got, err, want)
 	}
 	j.model.commit(func() {
 		if repeat || want == ack.Busy {
 			return
 		}
 		j.plain = append(j.plain, item)
-		x := &letter{id: item.ID, state: store.StateTaken, lane: l, m: item.Message, queued: true}
+		l := store.Lane{From: "plain:external", Subject: s}
+		work, err := j.db.Inbox(l, message.Place{}, inboxLimit)
+		if err != nil || len(work) == 0 {
+			t.Fatalf("inbox of %s: %v, %v", l.Key(), work, err)
+		}
+		item.Message = work[len(work)-1].Message // with the id that it got here
+		x := &letter{id: item.Message.ID, state: store.StateTaken, lane: l, m: item.Message, queued: true}
 		j.model.known[x.id], j.model.lane(l).queue = x, append(j.model.lane(l).queue, x)
 	})
 }

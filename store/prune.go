@@ -82,11 +82,11 @@ func (db *DB) forgettable(tx *bolt.Tx, k, v []byte) (free, hasState bool, at tim
 	}
 	in := tx.Bucket(bucketOutbox).Bucket([]byte(b.subject))
 	if b.incoming {
-		m, err := senderOf(b.event)
+		from, err := senderOf(b.event)
 		if err != nil {
 			return false, false, at, err
 		}
-		in = tx.Bucket(bucketInbox).Bucket([]byte(m + " " + b.subject))
+		in = tx.Bucket(bucketInbox).Bucket([]byte(b.lane(from)))
 	}
 	if in != nil && in.Get(placeKey(b.place)) != nil {
 		return false, false, at, nil

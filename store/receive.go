@@ -377,7 +377,7 @@ func (r *receiver) another(item Item) (bool, error) {
 func (r *receiver) keep(item Item) error {
 	id := r.db.localID(r.b.From, item.ID)
 	return r.tx.Bucket(bucketMessages).Put(id[:], body{
-		incoming: true, place: item.Place, subject: r.b.Subject.String(), event: item.Event,
+		incoming: true, plain: item.Plain, place: item.Place, subject: r.b.Subject.String(), event: item.Event,
 	}.encode(id[:]))
 }
 

@@ -144,7 +144,7 @@ func fillBuckets(t *testing.T, path string) {
 	}
 	event := away("sensor", 1)
 	event.Kind, event.Place = subject.EventACK, message.Place{}
-	_, _, err = db.Plain(event.Subject(subject.Prefix), Item{Decoded: message.Decoded{Message: event, ID: event.ID, From: "sensor", Plain: true}})
+	_, err = db.Plain(event.Subject(subject.Prefix), []Item{{Decoded: message.Decoded{Message: event, ID: event.ID, From: "sensor", Plain: true}}})
 	must(err)
 	must(db.PutPeer(Peer{Name: "ship1", OS: "linux", Methods: []string{"Echo"}}))
 	must(db.PutFailure("failure 1", []byte(`{"cause": "a test"}`)))

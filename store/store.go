@@ -34,7 +34,7 @@ var (
 	bucketInbox    = []byte("inbox")    // lane -> (place -> pending)
 	bucketLanes    = []byte("lanes")    // lane -> lane
 	bucketFences   = []byte("fences")   // sender -> newest epoch met
-	bucketPlain    = []byte("plain")    // id of a plain CloudEvent -> end of its lifetime
+	bucketPlain    = []byte("plain")    // source, id (as a UUID) and subject of a plain CloudEvent -> end of its lifetime
 	bucketPeers    = []byte("peers")    // node -> Peer
 	bucketNotes    = []byte("notes")    // key -> value of another part of the node
 	bucketFailures = []byte("failures") // failure id -> what the error kernel made of it

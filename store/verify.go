@@ -120,7 +120,7 @@ func queued(tx *bolt.Tx, bucket, queue, k, v []byte) error {
 		if err != nil {
 			return fmt.Errorf("%w: message %x: %w", ErrCorrupt, id, err)
 		}
-		name = from + " " + name
+		name = b.lane(from)
 	}
 	if name != string(queue) || b.incoming != bytes.Equal(bucket, bucketInbox) || b.place != readPlace(k) {
 		return fmt.Errorf("%w: %s: message %x is queued and belongs elsewhere", ErrCorrupt, where, id)
