@@ -1,6 +1,8 @@
 package store
 
 import (
+	"time"
+
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/steward-bus/steward/message"
@@ -38,7 +40,7 @@ func (db *DB) countEnded(tx *bolt.Tx) error {
 	return tx.Bucket(bucketStates).ForEach(func(k, v []byte) error {
 		ended, unknown, err := hasEnded(k, v)
 		if unknown {
-			ended, _, _, err = db.forgettable(tx, k, tx.Bucket(bucketMessages).Get(k))
+			ended, _, _, err = db.forgettable(tx, k, tx.Bucket(bucketMessages).Get(k), time.Time{})
 		}
 		if ended {
 			db.ended++

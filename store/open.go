@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/google/uuid"
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/steward-bus/steward/internal/failpoint"
@@ -119,12 +120,33 @@ func (db *DB) load() error {
 		if err := verifyEnds(tx); err != nil {
 			return err
 		}
-		if k, _ := tx.Bucket(bucketMessages).Cursor().Last(); len(k) == 16 {
-			copy(db.lastID[:], k)
+		var err error
+		if db.lastID, err = lastGiven(tx, time.Now()); err != nil {
+			return err
 		}
 		if id := lastNotice(tx); bytes.Compare(id[:], db.lastID[:]) > 0 {
 			db.lastID = id
 		}
 		return db.countEnded(tx)
 	})
+}
+
+// lastGiven is the id above which this node gives its next ones: the highest of the
+// journal, but for received ones that are foreign.
+func lastGiven(tx *bolt.Tx, now time.Time) (id uuid.UUID, err error) {
+	c := tx.Bucket(bucketMessages).Cursor()
+	for k, v := c.Last(); k != nil; k, v = c.Prev() {
+		if foreign(k, now) {
+			b, err := decodeBody(k, v)
+			if err != nil {
+				return id, err
+			}
+			if b.incoming {
+				continue
+			}
+		}
+		copy(id[:], k)
+		return id, nil
+	}
+	return id, nil
 }

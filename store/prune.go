@@ -1,6 +1,7 @@
 package store
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"slices"
 	"strconv"
@@ -19,9 +20,9 @@ const pruneChunk = 2000
 // at a part of the journal, and the next goes on there.
 func (db *DB) Prune(now time.Time) (more bool, err error) {
 	db.mu.Lock()
-	excess, from, plain := db.ended-db.opts.HistoryCount, db.pruneFrom, db.plainFrom
+	excess, from, ahead, plain := db.ended-db.opts.HistoryCount, db.pruneFrom, db.aheadFrom, db.plainFrom
 	db.mu.Unlock()
-	var then, plainThen []byte
+	var then, aheadThen, plainThen []byte
 	oldest := now.Add(-db.opts.HistoryAge)
 	removed := 0
 	err = db.w.do(func(tx *bolt.Tx) (err error) {
@@ -37,7 +38,7 @@ func (db *DB) Prune(now time.Time) (more bool, err error) {
 				next = slices.Clone(k)
 				break
 			}
-			if free, hasState, at, err := db.forgettable(tx, k, v); err != nil {
+			if free, hasState, at, err := db.forgettable(tx, k, v, now); err != nil {
 				return err
 			} else if free && (at.Before(oldest) || ended < excess) {
 				gone = append(gone, slices.Clone(k))
@@ -46,18 +47,14 @@ func (db *DB) Prune(now time.Time) (more bool, err error) {
 				}
 			}
 		}
-		for _, k := range gone {
-			if err := tx.Bucket(bucketMessages).Delete(k); err != nil {
-				return err
-			}
-			if err := tx.Bucket(bucketStates).Delete(k); err != nil {
-				return err
-			}
-			if err := tx.Bucket(bucketNotes).Delete(unknownKey(k)); err != nil {
-				return err
-			}
+		if err := forgetAll(tx, gone); err != nil {
+			return err
 		}
 		removed, more, then = ended, len(gone) == pruneChunk, next
+		if ended, aheadThen, err = db.pruneForeign(tx, ahead, oldest, now); err != nil {
+			return err
+		}
+		removed += ended
 		if err := pruneKeys(tx, now); err != nil {
 			return err
 		}
@@ -68,14 +65,58 @@ func (db *DB) Prune(now time.Time) (more bool, err error) {
 	}, func() {
 		db.mu.Lock()
 		db.ended = max(0, db.ended-removed)
-		db.pruneFrom, db.plainFrom = then, plainThen
+		db.pruneFrom, db.aheadFrom, db.plainFrom = then, aheadThen, plainThen
 		db.mu.Unlock()
 	})
 	return more && err == nil, err
 }
 
-// forgettable: it ended, or (a result) left the outbox; and when.
-func (db *DB) forgettable(tx *bolt.Tx, k, v []byte) (free, hasState bool, at time.Time, err error) {
+// pruneForeign forgets what ended before oldest of what has a foreign id, and so lies
+// behind all that Prune comes to by age. It looks at a part of it, from from on, and
+// tells where the next one begins.
+func (db *DB) pruneForeign(tx *bolt.Tx, from []byte, oldest, now time.Time) (ended int, next []byte, err error) {
+	var gone [][]byte
+	c, seen := tx.Bucket(bucketMessages).Cursor(), 0
+	if from == nil {
+		from = timeKey(now.Add(clocksDiffer + time.Millisecond))
+	}
+	for k, v := c.Seek(from); k != nil; k, v = c.Next() {
+		if seen++; seen > pruneChunk {
+			next = slices.Clone(k)
+			break
+		}
+		free, hasState, at, err := db.forgettable(tx, k, v, now)
+		if err != nil {
+			return 0, nil, err
+		}
+		if free && at.Before(oldest) {
+			gone = append(gone, slices.Clone(k))
+			if hasState {
+				ended++
+			}
+		}
+	}
+	return ended, next, forgetAll(tx, gone)
+}
+
+func forgetAll(tx *bolt.Tx, gone [][]byte) error {
+	for _, k := range gone {
+		if err := tx.Bucket(bucketMessages).Delete(k); err != nil {
+			return err
+		}
+		if err := tx.Bucket(bucketStates).Delete(k); err != nil {
+			return err
+		}
+		if err := tx.Bucket(bucketNotes).Delete(unknownKey(k)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forgettable: it ended, or (a result) left the outbox; and when. The id of a message
+// says so too, if it is not foreign: the clock may have been wrong when it ended.
+func (db *DB) forgettable(tx *bolt.Tx, k, v []byte, now time.Time) (free, hasState bool, at time.Time, err error) {
 	b, err := decodeBody(k, v)
 	if err != nil {
 		return false, false, at, err
@@ -92,6 +133,9 @@ func (db *DB) forgettable(tx *bolt.Tx, k, v []byte) (free, hasState bool, at tim
 		return false, false, at, nil
 	}
 	st, hasState, err := getStatus(tx, uuid.UUID(k))
+	if b.incoming && foreign(k, now) {
+		return true, hasState, st.ended, err
+	}
 	if at = idTime(k); st.ended.After(at) {
 		at = st.ended
 	}
@@ -112,6 +156,18 @@ func idTime(k []byte) time.Time {
 	ms := int64(k[0])<<40 | int64(k[1])<<32 | int64(k[2])<<24 | int64(k[3])<<16 | int64(k[4])<<8 | int64(k[5])
 	return time.UnixMilli(ms)
 }
+
+// timeKey is below all ids of UUIDv7 of at and later.
+func timeKey(at time.Time) []byte {
+	return binary.BigEndian.AppendUint64(nil, uint64(at.UnixMilli())<<16)[:6]
+}
+
+// clocksDiffer is how far the clock of a sender may be ahead of this one's, or its ids
+// are foreign.
+const clocksDiffer = 24 * time.Hour
+
+// foreign reports whether the id k tells no time that anybody could go by.
+func foreign(k []byte, now time.Time) bool { return idTime(k).After(now.Add(clocksDiffer)) }
 
 // prunePlain forgets plain events whose lifetime is over, of a part of them that
 // begins at from, and tells where the next part begins. Their ids are in no order.

@@ -105,6 +105,7 @@ type DB struct {
 	accepted uint64
 
 	pruneFrom []byte // id of the message at which the next Prune begins
+	aheadFrom []byte // and of what has a foreign id
 	plainFrom []byte // and of the plain event
 }
 
