@@ -16,11 +16,15 @@ import (
 // completionLimit is how long a shell is kept waiting.
 const completionLimit = 200 * time.Millisecond
 
-// completeFlags offers the names of nodes for the flags of c that take them.
+// completeFlags offers the names of nodes and methods for the flags of c that take
+// them.
 func (e *env) completeFlags(c *cobra.Command) {
-	for _, name := range []string{"to", "from", "node", "reply-to"} {
+	for name, offer := range map[string]cobra.CompletionFunc{
+		"to": e.completeNodes, "from": e.completeNodes, "node": e.completeNodes, "reply-to": e.completeNodes,
+		"method": e.completeMethods, "reply-method": e.completeMethods,
+	} {
 		if c.Flags().Lookup(name) != nil {
-			_ = c.RegisterFlagCompletionFunc(name, e.completeNodes)
+			_ = c.RegisterFlagCompletionFunc(name, offer)
 		}
 	}
 }
@@ -78,6 +82,18 @@ func (e *env) completeNodes(c *cobra.Command, _ []string, typed string) (list []
 		}
 	})
 	return list, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeMethods offers the methods that any of the known nodes has.
+func (e *env) completeMethods(c *cobra.Command, _ []string, _ string) (list []string, _ cobra.ShellCompDirective) {
+	e.complete(c, func(ctx context.Context, cl *api.Client) {
+		nodes, _ := cl.Nodes(ctx) // a shell cannot be told more
+		for _, p := range nodes {
+			list = append(list, p.Methods...)
+		}
+	})
+	slices.Sort(list)
+	return slices.Compact(list), cobra.ShellCompDirectiveNoFileComp
 }
 
 func (e *env) completeIDs(c *cobra.Command, _ []string, _ string) (ids []string, _ cobra.ShellCompDirective) {

@@ -210,6 +210,7 @@ func TestCompletion(t *testing.T) {
 		{"exec shi", "ship1\tonline"}, {"exec central,", "central,ship1\t"}, {"send --to c", "central\t"}, {"show ", r.ID + "\tdone, Echo to ship1"},
 		{"wait last ", r.ID}, {"messages --outcome ", "undelivered"}, {"messages -o ", "jsonl"}, {"processes restart ", "submit\trunning"},
 		{"errors --class ", "identity"}, {"errors resolve ", "all"}, {"send --kind ", "EventNACK"},
+		{"send --method ", "TextLogging"}, {"messages --method ", "CLICommand\n"}, {"exec --reply-method ", "TextLogging"},
 	} {
 		if out := f.want(0, append([]string{"__complete"}, strings.Split(row.typed, " ")...)...); !strings.Contains(out, row.offers) {
 			t.Errorf("%q offers %q, want %q", row.typed, out, row.offers)
