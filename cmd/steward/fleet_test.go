@@ -187,10 +187,11 @@ type fleet struct {
 	central, ship *proc
 }
 
-func newFleet(t *testing.T) *fleet {
+// newFleet starts both, central with more in its environment.
+func newFleet(t *testing.T, env ...string) *fleet {
 	t.Helper()
 	f := &fleet{t: t, dir: stewardtest.ShortDir(t)}
-	f.central = begin(t, nil, "run", "--node", "central", "--listen", "127.0.0.1:0", "--data", f.data("central"))
+	f.central = begin(t, env, "run", "--node", "central", "--listen", "127.0.0.1:0", "--data", f.data("central"))
 	var ready struct {
 		Broker string `json:"broker"`
 	}

@@ -55,7 +55,7 @@ func (e *env) storeStats() *cobra.Command {
 		return printOne(e, s, func() [][]string {
 			rows := [][]string{
 				{"file", s.Path}, {"node", s.Node}, {"bytes", fmt.Sprint(s.Bytes)}, {"free bytes", fmt.Sprint(s.Free)}, {"waiting", fmt.Sprint(s.Counts.Waiting)},
-				{"awaiting results", fmt.Sprint(s.Counts.Awaiting)}, {"inbox", fmt.Sprint(s.Counts.Inbox)},
+				{"awaiting results", fmt.Sprint(s.Counts.Awaiting)}, {"cancelling", fmt.Sprint(s.Counts.Voids)}, {"inbox", fmt.Sprint(s.Counts.Inbox)},
 			}
 			for _, name := range slices.Sorted(maps.Keys(s.Records)) {
 				rows = append(rows, []string{"records: " + name, fmt.Sprint(s.Records[name])})
