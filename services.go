@@ -123,7 +123,11 @@ func (n *Node) sweep(ctx context.Context) error {
 			}
 		case <-soon.C:
 			armed = false
-			if err := n.msgs.sync(); err != nil {
+			switch err := n.msgs.sync(); {
+			case errors.Is(err, store.ErrFull): // that is told, and when there is room it is tried again
+				armed = true
+				soon.Reset(logSync)
+			case err != nil:
 				n.report(errorkernel.Failure{Class: errorkernel.Storage, Severity: errorkernel.Error, Cause: err.Error()})
 			}
 		case <-every.C:
