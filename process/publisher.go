@@ -105,7 +105,11 @@ func (p *Publisher) Reborn() {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.abort != nil {
+	switch {
+	case p.abort == nil:
+	case grace == 0:
+		p.abort()
+	default:
 		time.AfterFunc(grace, p.abort)
 	}
 }
