@@ -79,9 +79,6 @@ func (db *DB) ask(tx *bolt.Tx, l Lane, id uuid.UUID) (Trace, *message.Message, e
 	if queue := tx.Bucket(bucketOutbox).Bucket([]byte(rb.subject)); queue != nil && queue.Get(placeKey(rb.place)) != nil {
 		return TraceAnswered, nil, nil
 	}
-	if sent, _, err := getStatus(tx, st.result); err != nil || sent.outcome == ack.RejectedEnd {
-		return TraceGone, nil, err // whoever asks does not take it
-	}
 	m, err := message.DecodeStored(rb.event)
 	if err == nil {
 		m.Expires = time.Now().Add(message.MaxLifetime)

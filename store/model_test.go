@@ -292,8 +292,12 @@ func (m *model) receive(b store.Batch, got store.Reply, limit int) (want store.R
 		want.Refused, want.Fence = store.RefusedFenced, met
 		return want
 	}
-	m.fences[b.From] = b.Epoch
 	l := m.lane(store.Lane{From: b.From, Subject: b.Subject})
+	if len(b.Items) == 0 { // a question changes nothing
+		want.Loss = l.loss
+		return want
+	}
+	m.fences[b.From] = b.Epoch
 	if b.Heard == l.loss {
 		l.loss = uuid.Nil
 	}
