@@ -2,7 +2,10 @@ package process
 
 import (
 	"context"
+	"fmt"
 	"runtime/debug"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/steward-bus/steward/ack"
@@ -11,28 +14,64 @@ import (
 	"github.com/steward-bus/steward/subject"
 )
 
+// guard calls f, which works on m, on a goroutine of its own: one that panics, or ends
+// its goroutine, ends nothing else.
+func guard(m *message.Message, f func()) (panicked *Panicked) {
+	var group sync.WaitGroup
+	group.Go(func() {
+		returned := false
+		defer func() {
+			v := recover()
+			if v == nil && !returned {
+				v = "it ended its goroutine (runtime.Goexit)"
+			}
+			if v != nil {
+				panicked = &Panicked{ID: m.ID, Method: m.Method, Value: v, Stack: debug.Stack()}
+			}
+		}()
+		f()
+		returned = true
+	})
+	group.Wait()
+	return panicked
+}
+
 // run calls the handler of method for m, within m's limit. A panic is a failure of m.
 func run(ctx context.Context, method *Method, m *message.Message, received time.Time, runs int) (r message.Result, panicked *Panicked) {
 	ctx, cancel := context.WithTimeout(ctx, m.RunLimit())
 	defer cancel()
 	began := time.Now()
-	defer func() {
-		if v := recover(); v != nil {
-			panicked = &Panicked{ID: m.ID, Method: m.Method, Value: v, Stack: debug.Stack()}
-			r = message.Result{Outcome: ack.Failed, Error: panicked.Cause()}
+	if panicked = guard(m, func() { r = method.Handler.Handle(ctx, m) }); panicked != nil {
+		r = message.Result{Outcome: ack.Failed, Error: panicked.Cause()}
+	}
+	mend(&r)
+	r.ReceivedAt, r.Attempt = received, runs
+	if r.StartedAt.IsZero() {
+		r.StartedAt = began
+	}
+	if r.EndedAt.IsZero() {
+		r.EndedAt = time.Now()
+	}
+	return r, panicked
+}
+
+// mend makes of what a handler gave what a journal and the road can carry, and what is
+// its to say: it cannot know of a message that it was expired, or cancelled.
+func mend(r *message.Result) {
+	switch r.Outcome {
+	case ack.Done, ack.Failed, ack.Timeout, ack.Unknown:
+	case "":
+		r.Outcome = ack.Done
+	default:
+		r.Error = fmt.Sprintf("its handler gave the outcome %.40q, and may give done, failed, timeout or unknown: %s", r.Outcome, r.Error)
+		r.Outcome = ack.Failed
+	}
+	r.Error = strings.ToValidUTF8(r.Error, "\ufffd")
+	for _, at := range []*time.Time{&r.StartedAt, &r.EndedAt} {
+		if y := at.Year(); y < 1900 || y > 2200 { // in JSON and in nanoseconds there are others, but no clock shows them
+			*at = time.Time{}
 		}
-		r.ReceivedAt, r.Attempt = received, runs
-		if r.StartedAt.IsZero() {
-			r.StartedAt = began
-		}
-		if r.EndedAt.IsZero() {
-			r.EndedAt = time.Now()
-		}
-		if r.Outcome == "" {
-			r.Outcome = ack.Done
-		}
-	}()
-	return method.Handler.Handle(ctx, m), nil
+	}
 }
 
 // replies are the messages that go out with the end of m: the result, to who

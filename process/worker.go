@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -292,13 +291,11 @@ func (w *Worker) together(ctx context.Context, work []store.Work) error {
 }
 
 func (w *Worker) batch(ms []*message.Message) (results []message.Result, lengths []FileLength, panicked *Panicked) {
-	defer func() {
-		if v := recover(); v != nil {
-			panicked = &Panicked{ID: ms[0].ID, Method: ms[0].Method, Value: v, Stack: debug.Stack()}
-		}
-	}()
-	results, lengths = w.Method.Batch(w.Stop, ms)
-	return results, lengths, nil
+	panicked = guard(ms[0], func() { results, lengths = w.Method.Batch(w.Stop, ms) })
+	for i := range results {
+		mend(&results[i])
+	}
+	return results, lengths, panicked
 }
 
 // spread runs messages side by side, as many as the method allows.

@@ -144,7 +144,7 @@ func TestBatchMethod(t *testing.T) {
 			}
 		}
 		for _, m := range ms {
-			want(t, r.ship1, m, store.Ended, "")
+			want(t, r.ship1, m, store.Ended, ack.Done)
 		}
 		if v, err := r.ship1.Note(process.LengthKey("a.log")); err != nil || string(v) != "42" {
 			t.Errorf("the length is %q, %v", v, err)

@@ -80,8 +80,9 @@ func (db *DB) ask(tx *bolt.Tx, l Lane, id uuid.UUID) (Trace, *message.Message, e
 		return TraceAnswered, nil, nil
 	}
 	m, err := message.DecodeStored(rb.event)
-	if err == nil {
-		m.Expires = time.Now().Add(message.MaxLifetime)
+	if err != nil { // it cannot be sent again; whoever asks ends it as unknown, and tells
+		return TraceGone, nil, nil //nolint:nilerr // one result must not end all questions
 	}
-	return TraceAnswered, m, err
+	m.Expires = time.Now().Add(message.MaxLifetime)
+	return TraceAnswered, m, nil
 }
