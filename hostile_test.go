@@ -2,7 +2,9 @@ package steward_test
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/steward-bus/steward/ack"
+	"github.com/steward-bus/steward/internal/api"
 	"github.com/steward-bus/steward/internal/stewardtest"
 	"github.com/steward-bus/steward/message"
 	"github.com/steward-bus/steward/process"
@@ -129,6 +132,71 @@ func TestCheckThatPanics(t *testing.T) {
 		want(t, central, ack.Done, ids[0], ids[2])
 		if outcome, why := central.Outcome(ids[1], time.Hour); outcome != ack.RejectedEnd || !strings.Contains(why, "panicked: no pump") {
 			t.Errorf("%s: %s", outcome, why)
+		}
+	})
+}
+
+// event is an event of TextLogging to ship1 in the name of from, at the first place of epoch.
+func (s stranger) event(from string, epoch uuid.UUID, change func(*message.Message)) []byte {
+	s.t.Helper()
+	m := &message.Message{
+		ID: uuid.Must(uuid.NewV7()), FromNode: from, ToNode: "ship1", Kind: subject.EventACK, Method: "TextLogging", Data: []string{"evil"}, FileName: "x",
+		Time: time.Now(), Expires: time.Now().Add(time.Hour), Place: message.Place{Epoch: epoch, Seq: 1},
+	}
+	if change != nil {
+		change(m)
+	}
+	b, err := m.Encode(subject.Prefix)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return b
+}
+
+// An epoch that no clock gives is not believed, whatever comes with it; the highest
+// one that is believed is outlived, and told once.
+func TestForgedEpoch(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+		central := c.Start("central")
+		c.Start("ship1")
+		mallory := newStranger(t, c)
+		time.Sleep(time.Second)
+		epoch := uuid.Max
+		for _, x := range []struct {
+			years int
+			want  string
+		}{{1001, "not believed"}, {999, `"accepted"`}} {
+			binary.BigEndian.PutUint64(epoch[:], uint64(time.Now().AddDate(x.years, 0, 0).UnixMilli())<<16|0x7fff)
+			if a := mallory.ask("steward.ship1.EventACK.TextLogging", "central", epoch.String(), "", mallory.event("central", epoch, nil)); !strings.Contains(a, x.want) {
+				t.Errorf("%d years from now: %s", x.years, a)
+			}
+		}
+		want(t, central, ack.Done, commands(central, 3)...)
+		list, err := central.Failures(t.Context(), api.FailureFilter{})
+		if err != nil || len(list) != 1 || list[0].Count != 1 || !strings.Contains(list[0].Cause, "has met a later life") {
+			t.Errorf("it was told: %+v, %v", list, err)
+		}
+	})
+}
+
+// A reason for a refusal quotes only the beginning of what a stranger sent.
+func TestLongReasons(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *stewardtest.Cluster) {
+		c.Start("ship1")
+		mallory := newStranger(t, c)
+		time.Sleep(time.Second)
+		before := len(c.Journal("ship1"))
+		for i := range 40 {
+			epoch := uuid.Must(uuid.NewV7())
+			event := mallory.event("mallory", epoch, func(m *message.Message) {
+				m.Labels = map[string]string{strconv.Itoa(i): strings.Repeat("\x7f", 500_000)}
+			})
+			if a := mallory.ask("steward.ship1.EventACK.TextLogging", "mallory", epoch.String(), "", event); !strings.Contains(a, `"rejected"`) || len(a) > 4<<10 {
+				t.Fatalf("an answer of %d bytes: %.200s", len(a), a)
+			}
+		}
+		if n := len(c.Journal("ship1")) - before; n > 1<<20 {
+			t.Errorf("the journal grew by %d bytes", n)
 		}
 	})
 }

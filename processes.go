@@ -52,7 +52,7 @@ func (n *Node) subscriber(s subject.Subject) *process.Subscriber {
 		}
 		sub = process.NewSubscriber(&process.Subscriber{
 			Subject: s, Node: n.cfg.Name, Store: n.db, Method: n.methods[s.Method], Allow: n.allow(s.Method), Log: n.log,
-			Stop: n.stop, Work: n.work, Queued: n.queued, Handled: n.handled, Settled: n.settled, Requeue: n.requeue, Running: n.tellAgain, Alone: n.alone, Room: &n.room, Received: func(k int) { n.received.Add(uint64(k)) },
+			Stop: n.stop, Work: n.work, Queued: n.queued, Handled: n.handled, Settled: n.settled, Requeue: n.requeue, Running: n.tellAgain, Alone: n.alone, Room: &n.room, Crowded: func() { n.crowded(name) }, Panicked: func(p *process.Panicked) { n.checkPanicked(name, p) }, Received: func(k int) { n.received.Add(uint64(k)) },
 		})
 		n.subscribers[name] = sub
 		defer n.ensure("receive:"+name, sub.Run)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/steward-bus/steward/errorkernel"
 	"github.com/steward-bus/steward/internal/metrics"
 	"github.com/steward-bus/steward/message"
@@ -44,6 +46,20 @@ func (n *Node) handlerTrouble(l store.Lane) func(process.Trouble) {
 			Class: errorkernel.Handler, Severity: errorkernel.Error, Process: processOf(l), Subject: t.Subject.String(), Message: t.ID.String(), Cause: t.Cause,
 		})
 	}
+}
+
+// checkPanicked is told of a Check that panicked on a message, which was refused.
+func (n *Node) checkPanicked(subject string, p *process.Panicked) {
+	f := errorkernel.Failure{Class: errorkernel.Handler, Severity: errorkernel.Error, Subject: subject, Cause: p.Cause()}
+	if p.ID != uuid.Nil { // at submission it has none yet
+		f.Message = p.ID.String()
+	}
+	n.report(f)
+}
+
+// crowded is told of requests that found no room.
+func (n *Node) crowded(subject string) {
+	n.report(errorkernel.Failure{Class: errorkernel.Transport, Severity: errorkernel.Warning, Subject: subject, Cause: "more requests than there is room for: their senders were told to come again"})
 }
 
 // blame tells the error kernel which message a worker's handler panicked on.

@@ -2,6 +2,7 @@ package steward
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/steward-bus/steward/internal/method"
 	"github.com/steward-bus/steward/message"
+	"github.com/steward-bus/steward/process"
 	"github.com/steward-bus/steward/store"
 	"github.com/steward-bus/steward/subject"
 )
@@ -105,10 +107,12 @@ func (n *Node) check(m *message.Message) error {
 	if !known.Takes(m.Kind) {
 		return fmt.Errorf("%w: commandOrEvent is %s: method %s takes %v", message.ErrInvalid, m.Kind, m.Method, known.Kinds)
 	}
-	if known.Check != nil {
-		if err := known.Checked(m); err != nil {
-			return fmt.Errorf("%w: %w", message.ErrInvalid, err)
-		}
+	err := known.Refuses(m)
+	if p, ok := errors.AsType[*process.Panicked](err); ok {
+		n.checkPanicked(m.Subject(n.cfg.Prefix).String(), p)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", message.ErrInvalid, err)
 	}
 	return nil
 }

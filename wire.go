@@ -222,7 +222,5 @@ func (n *Node) offer(r transport.Received) {
 	if sub == nil {
 		return
 	}
-	if !sub.Offer(process.Request{Subject: s, Header: r.Header, Data: r.Data, Respond: r.Respond}) {
-		n.report(errorkernel.Failure{Class: errorkernel.Transport, Severity: errorkernel.Warning, Subject: r.Subject, Cause: "more requests than there is room for: their senders were told to come again"})
-	}
+	sub.Offer(process.Request{Subject: s, Header: r.Header, Data: r.Data, Respond: r.Respond})
 }

@@ -5,6 +5,7 @@ package ack
 import (
 	"cmp"
 	"math/rand/v2"
+	"strings"
 	"time"
 )
 
@@ -28,6 +29,22 @@ func (v Verdict) Decided() bool { return v != Busy && v != "" }
 type Ack struct {
 	Verdict Verdict `json:"verdict"`
 	Reason  string  `json:"reason,omitempty"`
+}
+
+// maxReason bounds the bytes of a reason: it is kept, and sent again with each repeat.
+const maxReason = 1 << 10
+
+// Reject is the ack that refuses, for a reason of which the beginning is kept.
+func Reject(reason string) Ack { return Ack{Verdict: Rejected, Reason: Short(reason)} }
+
+// Short is the beginning of a reason, which may quote what a stranger sent, as valid
+// UTF-8 of at most 1 KiB.
+func Short(reason string) string {
+	if len(reason) > maxReason {
+		reason = reason[:maxReason-len("…")]
+		return strings.ToValidUTF8(reason, "") + "…"
+	}
+	return strings.ToValidUTF8(reason, "\ufffd")
 }
 
 // Outcome is what finally became of a message. Every accepted message gets

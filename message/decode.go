@@ -126,7 +126,7 @@ func (e *event) decode(s subject.Subject) (d Decoded, err error) {
 		return d, nil
 	}
 	if want := TypePrefix + string(s.Kind) + "." + s.Method; e.Type != want || e.Subject != s.Node {
-		return d, fmt.Errorf("%w: event %s for %q came on the subject of %q", ErrMalformed, e.Type, e.Subject, s)
+		return d, fmt.Errorf("%w: event %.200q for %.200q came on the subject of %q", ErrMalformed, e.Type, e.Subject, s)
 	}
 	d.Message, err = e.message(d, s)
 	d.result = e.body.result
@@ -196,7 +196,7 @@ func DecodeStored(b []byte) (*Message, error) {
 	}
 	kind, method, ok := strings.Cut(strings.TrimPrefix(e.Type, TypePrefix), ".")
 	if !ok {
-		return nil, fmt.Errorf("%w: type %q", ErrMalformed, e.Type)
+		return nil, fmt.Errorf("%w: type %.200q", ErrMalformed, e.Type)
 	}
 	d, err := e.decode(subject.Subject{Node: e.Subject, Kind: subject.Kind(kind), Method: method})
 	return d.Message, err

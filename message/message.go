@@ -199,7 +199,7 @@ func (m *Message) Validate() error {
 		return bad("retries", fmt.Sprintf("is %d", m.Retries), fmt.Sprintf("0 to %d", MaxRetries))
 	}
 	if m.OnUnknown != "" && m.OnUnknown != Report && m.OnUnknown != Rerun {
-		return bad("onUnknown", fmt.Sprintf("is %q", m.OnUnknown), `"report" or "rerun"`)
+		return bad("onUnknown", fmt.Sprintf("is %.200q", m.OnUnknown), `"report" or "rerun"`)
 	}
 	return m.validateNames()
 }
@@ -209,7 +209,7 @@ func (m *Message) validateAddress() error {
 		return &flaw{field: "toNode", err: err}
 	}
 	if !m.Kind.Valid() {
-		return bad("commandOrEvent", fmt.Sprintf("is %q", m.Kind), "CommandACK, CommandNACK, EventACK or EventNACK")
+		return bad("commandOrEvent", fmt.Sprintf("is %.200q", m.Kind), "CommandACK, CommandNACK, EventACK or EventNACK")
 	}
 	if err := subject.ValidateMethod(m.Method); err != nil {
 		return &flaw{field: "method", err: err}
@@ -229,10 +229,10 @@ func (m *Message) validateAddress() error {
 
 func (m *Message) validateNames() error {
 	if m.FileName != "" && (m.FileName != path.Base(m.FileName) || m.FileName == "." || m.FileName == ".." || strings.ContainsAny(m.FileName, "\\\x00")) {
-		return bad("fileName", fmt.Sprintf("is %q", m.FileName), "one name without a folder")
+		return bad("fileName", fmt.Sprintf("is %.200q", m.FileName), "one name without a folder")
 	}
 	if m.Directory != "" && (path.IsAbs(m.Directory) || path.Clean(m.Directory) != m.Directory || strings.HasPrefix(m.Directory, "..") || strings.ContainsAny(m.Directory, "\\\x00")) {
-		return bad("directory", fmt.Sprintf("is %q", m.Directory), "a relative path without . and ..")
+		return bad("directory", fmt.Sprintf("is %.200q", m.Directory), "a relative path without . and ..")
 	}
 	if len(m.Labels) > MaxLabels {
 		return bad("labels", fmt.Sprintf("has %d pairs", len(m.Labels)), fmt.Sprintf("at most %d", MaxLabels))
@@ -244,7 +244,7 @@ func (m *Message) validateNames() error {
 	}
 	for k, v := range m.Labels {
 		if k == "" || len(k) > 63 || len(v) > 255 {
-			return bad("labels", fmt.Sprintf("has %q: %q", k, v), "keys of 1 to 63 bytes, values of up to 255")
+			return bad("labels", fmt.Sprintf("has %.200q: %.200q", k, v), "keys of 1 to 63 bytes, values of up to 255")
 		}
 		if err := errors.Join(text("labels", k), text("labels", v)); err != nil {
 			return err

@@ -47,12 +47,14 @@ func runsOf(acks []ack.Ack) (runs []ackRun) {
 // acks are the acks that a holds.
 func (a answer) acks() (acks []ack.Ack) {
 	for _, r := range a.Acks {
+		r.Reason = ack.Short(r.Reason) // a receiver may be a stranger too
 		acks = append(acks, slices.Repeat([]ack.Ack{r.Ack}, max(r.Count, 1))...)
 	}
 	return acks
 }
 
 func (a answer) encode() []byte {
+	a.Error = ack.Short(a.Error)
 	b, err := json.Marshal(a)
 	if err != nil {
 		return []byte(`{"error":"the answer cannot be encoded"}`)

@@ -113,3 +113,39 @@ func TestTracesThatAreNone(t *testing.T) {
 		})
 	}
 }
+
+// That a receiver cannot read a message says nothing of an earlier attempt without an
+// answer: then it is not rejected, but given up, and its void brings the truth.
+func TestUnreadableAfterSilence(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *road) {
+		w := &liar{wire: r.listen(note, idle())}
+		p := r.publisher(note, w)
+		stop := runs(t, p.Run)
+		r.submit(note, nil, "met")
+		p.Wake()
+		time.Sleep(time.Second)
+		w.set(func(call) error { return errSilence })
+		taken := r.submit(note, nil, "taken")[0]
+		p.Wake()
+		time.Sleep(7 * time.Second)
+		w.set(nil)
+		says := fmt.Sprintf(`{"store":%q,"error":"it cannot be read"}`, r.ship1.ID())
+		w.says.Store(&says)
+		for rec, err := r.central.Record(taken.ID); err != nil || rec.State != store.Ended; rec, err = r.central.Record(taken.ID) {
+			time.Sleep(time.Millisecond) // virtual; before the void is sent
+		}
+		want(t, r.central, taken, store.Ended, ack.Unknown)
+		w.says.Store(nil)
+		time.Sleep(minute)
+		want(t, r.ship1, taken, store.Ended, ack.Cancelled) // it had been taken, and waited
+		want(t, r.central, taken, store.Ended, ack.RejectedEnd)
+		w.says.Store(&says)
+		fresh := r.submit(note, nil, "fresh")[0]
+		p.Wake()
+		time.Sleep(time.Hour)
+		want(t, r.central, fresh, store.Ended, ack.RejectedEnd)
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -38,7 +38,7 @@ func (p *Publisher) send(ctx context.Context, out store.Outgoing) error {
 	if p.loss != uuid.Nil {
 		h[headHeard] = []string{p.loss.String()}
 	}
-	reply, err := p.request(ctx, out.Entries, h, payload)
+	reply, err := p.request(ctx, out, h, payload)
 	p.unsent(out, err)
 	if err == nil && !probe && (reply.Store == road.Store) == (reply.Refused == store.RefusedStore) {
 		err = p.missed(out.Entries, fmt.Errorf("%w: journal %s answers what journal %s was asked", errAnswer, reply.Store, road.Store))
@@ -103,8 +103,8 @@ func (p *Publisher) publish(ctx context.Context, out store.Outgoing) error {
 	return p.keep(out.Entries, acks)
 }
 
-func (p *Publisher) request(ctx context.Context, entries []store.Entry, h Header, payload []byte) (a answer, err error) {
-	pol := p.Policy
+func (p *Publisher) request(ctx context.Context, out store.Outgoing, h Header, payload []byte) (a answer, err error) {
+	pol, entries := p.Policy, out.Entries
 	for _, e := range entries {
 		pol.Timeout = max(pol.Timeout, e.AckTimeout)
 	}
@@ -122,12 +122,13 @@ func (p *Publisher) request(ctx context.Context, entries []store.Entry, h Header
 		a, err = readAnswer(data, items)
 	}
 	if err == nil && a.Error != "" {
+		a.Error = ack.Short(a.Error)
 		err = errors.New(a.Error)
-		if len(payload) > 0 && p.limit == 1 { // nothing else can be at fault
-			ended, e := p.Store.Refuse(p.Subject, entries[0], a.Error)
-			p.settled(ended)
-			p.limit = batchCount
-			return a, errors.Join(errAttempt, e)
+		if len(payload) > 0 {
+			p.Store.Unsent(p.Subject, out) // nothing of it was taken, this time
+			if p.limit == 1 {              // nothing else can be at fault
+				return a, errors.Join(errAttempt, p.unreadable(entries[0], a.Error))
+			}
 		}
 		p.limit = max(1, min(p.limit, len(entries))/2)
 	}
@@ -138,6 +139,22 @@ func (p *Publisher) request(ctx context.Context, entries []store.Entry, h Header
 		return a, p.missed(entries, err)
 	}
 	return a, nil
+}
+
+// unreadable ends e, which its receiver cannot read: as rejected where no other attempt
+// can have been accepted, else as what is given up. A void can tell no more.
+func (p *Publisher) unreadable(e store.Entry, why string) (err error) {
+	places := []message.Place{e.Place}
+	var ended []store.Settled
+	if e.Void {
+		ended, err = p.Store.Lost(p.Subject, places, "it was given up after an attempt, and the receiver cannot read the question: "+why)
+	} else {
+		ended, err = p.Store.GiveUp(p.Subject, places, ack.RejectedEnd, why, p.Attempts)
+	}
+	p.forget(places)
+	p.settled(ended)
+	p.limit = batchCount
+	return err
 }
 
 // missed counts an attempt that had no answer.
@@ -166,12 +183,7 @@ func (p *Publisher) take(entries []store.Entry, a answer, probe bool) error {
 	p.failures = 0
 	switch a.Refused {
 	case store.RefusedFenced:
-		p.trouble(true, uuid.Nil, "%s has met a later life of this node (%s): another node served as %s, or this one was restored from an old copy; this one goes on with a life that is later still", p.Subject.Node, a.Fence, p.Node)
-		if err := p.Store.Outlive(a.Fence); err != nil {
-			return fmt.Errorf("%w: %w", errAttempt, err)
-		}
-		p.failures = 1
-		return errAttempt
+		return p.outlive(a.Fence)
 	case store.RefusedStore:
 		return p.meet(a.Store)
 	}
@@ -195,6 +207,28 @@ func (p *Publisher) take(entries []store.Entry, a answer, probe bool) error {
 		return errAttempt
 	}
 	return p.keep(entries[:len(acks)], acks)
+}
+
+// outlive goes on with a life above the one that the receiver has met, and tells of
+// each of those once.
+func (p *Publisher) outlive(fence uuid.UUID) error {
+	err := p.Store.Outlive(fence)
+	if err != nil && !errors.Is(err, store.ErrEpoch) {
+		return fmt.Errorf("%w: %w", errAttempt, err)
+	}
+	then := "this one goes on with a life that is later still"
+	if p.failures = 1; err != nil {
+		p.failures = 8
+		then = "this one cannot have a later one, and nothing reaches " + p.Subject.Node + " from here until its steward is a newer one, which forgets such epochs: " + err.Error()
+		p.mu.Lock()
+		p.lastErr = err.Error()
+		p.mu.Unlock()
+	}
+	if p.fence != fence {
+		p.fence = fence
+		p.trouble(true, uuid.Nil, "%s has met a later life of this node (%s): another node served as %s, or this one was restored from an old copy; %s", p.Subject.Node, fence, p.Node, then)
+	}
+	return errAttempt
 }
 
 // hearOf tells of a loss of history, once: the receiver says it until the next

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 
 	"github.com/google/uuid"
 
@@ -18,8 +19,9 @@ var ErrStopping = errors.New("node is stopping")
 // failed is a Result with that outcome, not an error of the road. ctx ends at
 // the message's run limit or when the node stops: if it is the node that stops
 // (context.Cause is ErrStopping), only Done still counts, and all else is
-// interrupted. A panic becomes the outcome failed, with the stack, and ends the
-// process.
+// interrupted. A panic, or runtime.Goexit, becomes the outcome failed, with the
+// stack, and ends the process. Done, which may be left out, Failed, Timeout and
+// Unknown are a handler's to give; any other outcome becomes failed.
 type Handler interface {
 	Handle(ctx context.Context, m *message.Message) message.Result
 }
@@ -38,9 +40,15 @@ type Panicked struct {
 	Method string
 	Value  any
 	Stack  []byte
+	Check  bool // it was the method's Check, and no handler
 }
 
-func (p *Panicked) Error() string { return fmt.Sprintf("method %s panicked: %v", p.Method, p.Value) }
+func (p *Panicked) Error() string {
+	if p.Check {
+		return fmt.Sprintf("method %s: its check panicked: %v", p.Method, p.Value)
+	}
+	return fmt.Sprintf("method %s panicked: %v", p.Method, p.Value)
+}
 
 // Cause is the error with the stack.
 func (p *Panicked) Cause() string { return p.Error() + "\n" + string(p.Stack) }
@@ -86,17 +94,18 @@ type Method struct {
 	Batch func(ctx context.Context, ms []*message.Message) ([]message.Result, []FileLength)
 }
 
-// Checked is Check where there is one; where that panics m is refused too.
-func (m Method) Checked(x *message.Message) (err error) {
+// Refuses is what Check says of msg. If that panics it is a *Panicked: whatever msg
+// is, it must not end who receives or submits others.
+func (m *Method) Refuses(msg *message.Message) (err error) {
 	if m.Check == nil {
 		return nil
 	}
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("the check of method %s panicked: %v", m.Name, v)
+			err = &Panicked{ID: msg.ID, Method: m.Name, Value: v, Stack: debug.Stack(), Check: true}
 		}
 	}()
-	return m.Check(x)
+	return m.Check(msg)
 }
 
 // Takes reports whether the method answers to kind k.

@@ -64,7 +64,7 @@ func (s *Subscriber) plain(ctx context.Context, r Request) error {
 func (s *Subscriber) plainItem(event []byte) store.Item {
 	d, err := message.Decode(event, s.Subject)
 	item := store.Item{Decoded: d, Event: event}
-	reject := func(reason string) { item.Ack = ack.Ack{Verdict: ack.Rejected, Reason: reason} }
+	reject := func(reason string) { item.Ack = ack.Reject(reason) }
 	switch {
 	case err != nil:
 		reject(err.Error())

@@ -65,6 +65,7 @@ type Publisher struct {
 	taken    bool      // commands were, a moment ago: the acks may not be on disk yet
 	refused  int       // by another store than expected, in a row
 	loss     uuid.UUID // of the receiver's history, which it told of
+	fence    uuid.UUID // a later life of this node, which it told of
 
 	mu       sync.Mutex
 	attempts map[message.Place]int // tries since the last answer

@@ -83,9 +83,6 @@ func batchOf(r Request) (b store.Batch, err error) {
 	if b.Epoch, err = uuid.Parse(r.get(headEpoch)); err != nil {
 		return b, fmt.Errorf("%s: %w", headEpoch, err)
 	}
-	if b.Epoch[0] >= 0x80 {
-		return b, fmt.Errorf("%s: %s is of a time far from now: it is not believed", headEpoch, b.Epoch)
-	}
 	if f := r.get(headFor); f != "" {
 		if b.For, err = uuid.Parse(f); err != nil {
 			return b, fmt.Errorf("%s: %w", headFor, err)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -38,6 +37,8 @@ type Subscriber struct {
 	Requeue  func(...*message.Message) error // results to be sent once more
 	Received func(n int)                     // messages were accepted
 	Running  func(store.Lane, []uuid.UUID)   // a sender asks for messages that run
+	Panicked func(*Panicked)                 // the method's Check did, and its message was refused
+	Crowded  func()                          // a request found no room, and its sender was told
 
 	// Alone is for how long certainly nobody else listened for this node's name; 0:
 	// it is not certain; nil: never.
@@ -64,6 +65,9 @@ func (s *Subscriber) Offer(r Request) bool {
 	waits, full := s.in.add(r)
 	if full {
 		s.respond(r, answer{Store: s.Store.ID(), Acks: runsOf([]ack.Ack{{Verdict: ack.Busy, Reason: "more requests came to the receiver than it has room for"}})})
+		if s.Crowded != nil {
+			s.Crowded()
+		}
 	}
 	return waits
 }
@@ -102,7 +106,10 @@ func (s *Subscriber) take(ctx context.Context, group []Request) error {
 			}
 		case err != nil:
 			s.Log.Warn("a request that cannot be read", "subject", s.Subject, "err", err)
-			s.respond(r, answer{Store: s.Store.ID(), Error: short(err.Error())})
+			s.respond(r, answer{Store: s.Store.ID(), Error: err.Error()})
+		case !store.Believed(b.Epoch, time.Now()):
+			s.respond(r, answer{Store: s.Store.ID(), Acks: runsOf([]ack.Ack{{Verdict: ack.Busy, Reason: fmt.Sprintf(
+				"epoch %s of %s is not believed: it is more than a thousand years ahead of the clock of %s", b.Epoch, b.From, s.Node)}})})
 		case r.get(headAsk) != "":
 			if err := s.tell(r, b); err != nil {
 				return err
@@ -180,11 +187,10 @@ func (s *Subscriber) read(r Request) (b store.Batch, err error) {
 		if item.Place.Compare(last) <= 0 {
 			return b, fmt.Errorf("event %d: places of a batch rise", i+1)
 		}
-		last = item.Place
+		if last = item.Place; bytes.Compare(last.Epoch[:], b.Epoch[:]) > 0 {
+			return b, fmt.Errorf("event %d: its place is of a later life than %s", i+1, headEpoch)
+		}
 		b.Items = append(b.Items, item)
-	}
-	if bytes.Compare(last.Epoch[:], b.Epoch[:]) > 0 {
-		return b, errors.New("the batch holds a message of a later life than its sender's")
 	}
 	if !last.IsZero() && b.Settled.Compare(last) >= 0 && !b.Items[len(b.Items)-1].Void {
 		return b, errors.New("the sender claims to hold acks for what it sends")
@@ -197,7 +203,7 @@ func (s *Subscriber) item(event []byte, from string) (item store.Item, err error
 	d, err := message.Decode(event, s.Subject)
 	item = store.Item{Decoded: d, Event: event}
 	reject := func(reason string) {
-		item.Ack = ack.Ack{Verdict: ack.Rejected, Reason: short(reason)}
+		item.Ack = ack.Reject(reason)
 	}
 	switch {
 	case err != nil && errors.Is(err, message.ErrInvalid) && !d.Place.IsZero():
@@ -224,15 +230,6 @@ func (s *Subscriber) item(event []byte, from string) (item store.Item, err error
 	return item, nil
 }
 
-const reasonLimit = 1 << 10 // bytes of why something is refused, which may quote it
-
-func short(s string) string {
-	if len(s) > reasonLimit {
-		s = strings.ToValidUTF8(s[:reasonLimit], "") + "…"
-	}
-	return s
-}
-
 // atOnce handles a message of an instant method, before anything of it is on
 // disk: what it was is forgotten if it cannot be received now.
 func (s *Subscriber) atOnce(m *message.Message) *store.Finished {
@@ -254,9 +251,13 @@ func (s *Subscriber) permit(m *message.Message, from string, reject func(string)
 			return
 		}
 	}
-	if s.Method != nil && s.Method.Check != nil {
-		if err := s.Method.Checked(m); err != nil {
-			reject(err.Error())
+	if s.Method == nil {
+		return
+	}
+	if err := s.Method.Refuses(m); err != nil {
+		reject(err.Error())
+		if p, ok := errors.AsType[*Panicked](err); ok && s.Panicked != nil {
+			s.Panicked(p)
 		}
 	}
 }

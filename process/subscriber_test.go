@@ -120,14 +120,14 @@ func TestRequestsFold(t *testing.T) {
 func TestRoomForRequests(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *road) {
 		var room process.Room
-		big, said := make([]byte, 1<<20), ""
+		big, said, crowded := make([]byte, 1<<20), "", 0
 		listener := func(s subject.Subject) *process.Subscriber {
 			sub := r.subscriber(s, idle())
-			sub.Room = &room
+			sub.Room, sub.Crowded = &room, func() { crowded++ }
 			return process.NewSubscriber(sub)
 		}
 		fill := func(subs ...*process.Subscriber) (waiting int) {
-			said = ""
+			said, crowded = "", 0
 			for i := range 100 {
 				sub := subs[i%len(subs)]
 				if sub.Offer(process.Request{Subject: sub.Subject, Header: r.head(), Data: big, Respond: func(b []byte) error { said = string(b); return nil }}) {
@@ -137,7 +137,7 @@ func TestRoomForRequests(t *testing.T) {
 			return waiting
 		}
 		subs := []*process.Subscriber{listener(job), listener(note)}
-		if n := fill(subs...); n != 63 || !strings.Contains(said, `"busy"`) {
+		if n := fill(subs...); n != 63 || crowded != 37 || !strings.Contains(said, `"busy"`) {
 			t.Errorf("%d requests of 1 MiB wait; the others heard %s", n, said)
 		}
 		for _, sub := range subs {
@@ -147,7 +147,7 @@ func TestRoomForRequests(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if n := fill(subs...); n != 0 || said != "" {
+		if n := fill(subs...); n != 0 || crowded != 0 || said != "" {
 			t.Errorf("%d requests wait for subscribers that have ended; the others heard %s", n, said)
 		}
 		if n := fill(listener(job)); n != 63 {

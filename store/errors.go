@@ -18,4 +18,5 @@ var (
 	ErrBroken   = errors.New("the journal could not be written: see to its disk and start steward again, nothing that was accepted is lost")
 	ErrNotFound = errors.New("no such message")
 	ErrTooLate  = errors.New("too late")
+	ErrEpoch    = errors.New("no clock gives that epoch")
 )

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"syscall"
@@ -130,12 +131,24 @@ func (db *DB) Renounce() error {
 	})
 }
 
+// maxAhead is how far a sender's clock may be ahead of a receiver's. No clock is wrong
+// by that much: times of this journal end in 2262, and one that was never set says
+// 1970. It grows with the receiver's clock, so who has to go above the highest epoch
+// that was believed is believed too, a moment later.
+const maxAhead = 1000 * 365 * 24 * 60 * 60 * 1000 // milliseconds
+
+// Believed reports whether epoch may be one that a node's clock gave. What is above
+// would shut out all later openings of that node, for good.
+func Believed(epoch uuid.UUID, now time.Time) bool {
+	return int64(binary.BigEndian.Uint64(epoch[:8])>>16) <= now.UnixMilli()+maxAhead
+}
+
 // Outlive renews the epoch, above met: a receiver has met that one of a node with
 // this name, and refuses all that are below. It is for who knows that the other
 // does not serve any more. What is accepted from now on has places above.
 func (db *DB) Outlive(met uuid.UUID) error {
 	if met[0] >= 0x80 {
-		return fmt.Errorf("epoch %s is of a time far from now: it is not believed", met)
+		return fmt.Errorf("%w: %s", ErrEpoch, met)
 	}
 	var epoch uuid.UUID
 	return db.w.do(func(tx *bolt.Tx) error {

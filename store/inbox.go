@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -78,7 +79,7 @@ func (db *DB) Inbox(l Lane, after message.Place, limit int) (work []Work, err er
 			w := Work{ID: p.id, Place: readPlace(k), Received: p.received, Started: p.started, Runs: int(p.runs)}
 			b, err := decodeBody(p.id[:], bodies.Get(p.id[:]))
 			if err == nil {
-				w.Message, err = message.DecodeStored(b.event)
+				w.Message, err = b.receivedAs(l, w.Place)
 			}
 			w.Err = err
 			work = append(work, w)
@@ -86,6 +87,21 @@ func (db *DB) Inbox(l Lane, after message.Place, limit int) (work []Work, err er
 		return nil
 	})
 	return work, err
+}
+
+// errAnother is what lies under the id of a message and is not that one.
+var errAnother = errors.New("its id is that of another message")
+
+// receivedAs is the message that r holds, if it was received at place p of lane l.
+func (r body) receivedAs(l Lane, p message.Place) (*message.Message, error) {
+	if !r.incoming || r.place != p {
+		return nil, errAnother
+	}
+	m, err := message.DecodeStored(r.event)
+	if err == nil && r.lane(m.FromNode) != l.Key() {
+		return nil, errAnother
+	}
+	return m, err
 }
 
 // Lanes lists the lanes with something in their inbox.
@@ -199,7 +215,7 @@ func (db *DB) finished(tx *bolt.Tx, id uuid.UUID, f Finished, now time.Time) err
 			st.result = m.ID
 		}
 	}
-	if err := db.putOut(tx, f.out); err != nil {
+	if err := db.putOut(tx, f.out); err != nil || errors.Is(f.Work.Err, errAnother) { // what lies there did not end
 		return err
 	}
 	return putStatus(tx, id, st)

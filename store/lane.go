@@ -27,6 +27,21 @@ type lane struct {
 	mark message.Place
 	loss uuid.UUID // of history, of which the sender may not have heard; Nil: there is none
 	runs []run
+	said int // bytes of the reasons in runs
+}
+
+// add remembers x, and forgets the oldest for it where there is no room.
+func (l *lane) add(x run) {
+	l.runs, l.said = append(l.runs, x), l.said+len(x.ack.Reason)
+	for len(l.runs) > maxRuns || l.said > maxSaid && len(l.runs) > 1 {
+		l.forget()
+	}
+}
+
+// forget the oldest run.
+func (l *lane) forget() {
+	l.said -= len(l.runs[0].ack.Reason)
+	l.runs = l.runs[1:]
 }
 
 // laneVersion begins a lane; in the first version an epoch did.
@@ -79,6 +94,9 @@ func decodeLane(key, v []byte) (l lane, err error) {
 	} else {
 		r.byte()
 		l = r.lane()
+	}
+	for _, x := range l.runs {
+		l.said += len(x.ack.Reason)
 	}
 	if r.short {
 		return l, fmt.Errorf("%w: lane %q is too short", ErrCorrupt, key)

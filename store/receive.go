@@ -14,8 +14,11 @@ import (
 )
 
 // maxRuns bounds what is remembered of a lane: it is many batches, of which a sender
-// that can write to its disk leaves one or two unclaimed.
-const maxRuns = 1 << 14
+// that can write to its disk leaves one or two unclaimed. maxSaid bounds their reasons.
+const (
+	maxRuns = 1 << 14
+	maxSaid = 2 << 20
+)
 
 // Refusal is why a receiver did not look into a batch at all.
 type Refusal string
@@ -121,10 +124,11 @@ type receiver struct {
 	low   bool
 	now   time.Time
 
-	key   []byte
-	lane  lane
-	inbox *bolt.Bucket
-	queue queueState
+	key    []byte
+	lane   lane
+	inbox  *bolt.Bucket
+	bodies *bolt.Cursor
+	queue  queueState
 }
 
 // queueState is what is known of a lane's inbox inside a transaction.
@@ -166,7 +170,7 @@ func (r *receiver) receive() (reply Reply, err error) {
 	}
 	reply.Loss = r.lane.loss
 	for len(r.lane.runs) > 0 && r.lane.runs[0].to.Compare(r.b.Settled) <= 0 {
-		r.lane.runs = r.lane.runs[1:]
+		r.lane.forget()
 	}
 	for _, item := range r.b.Items {
 		a, err := r.decide(item)
@@ -194,6 +198,9 @@ func (r *receiver) fence(question bool) (uuid.UUID, error) {
 		}
 		copy(met[:], b)
 	}
+	if !Believed(met, r.now) { // it was kept before that was asked: nobody could outlive it
+		met = uuid.Nil
+	}
 	switch c := bytes.Compare(r.b.Epoch[:], met[:]); {
 	case c < 0:
 		return met, nil
@@ -208,19 +215,12 @@ func (r *receiver) decide(item Item) (ack.Ack, error) {
 		return r.repeat(item)
 	}
 	a := item.Ack
-	if a.Verdict == "" && !item.Void {
-		other, err := r.another(item)
-		if err != nil {
-			return a, err
-		}
-		if other {
-			a = ack.Ack{Verdict: ack.Rejected, Reason: "its id is that of another message"}
-		}
-	}
 	switch {
 	case a.Verdict == ack.Rejected:
 	case item.Void:
 		a = ack.Ack{Verdict: ack.Voided}
+	case r.another(item):
+		a = ack.Ack{Verdict: ack.Rejected, Reason: "its id is that of another message"}
 	case item.Message.Method == message.MethodResult:
 		var err error
 		if a, err = r.settle(item); err != nil {
@@ -250,6 +250,24 @@ func (r *receiver) decide(item Item) (ack.Ack, error) {
 	return a, nil
 }
 
+// another reports whether the journal holds something else under item's id. Nobody may
+// overwrite that, or hear how it ended: an id is no secret, and anybody can send it.
+func (r *receiver) another(item Item) bool {
+	if r.bodies == nil {
+		r.bodies = r.tx.Bucket(bucketMessages).Cursor() // it keeps its room, which Get would ask for each time
+	}
+	id := r.db.localID(r.b.From, item.ID)
+	k, v := r.bodies.Seek(id[:])
+	if !bytes.Equal(k, id[:]) {
+		return false
+	}
+	b, err := decodeBody(id[:], v)
+	if err == nil {
+		_, err = b.receivedAs(Lane{r.b.From, r.b.Subject}, item.Place)
+	}
+	return err != nil // if it is damaged, what is left of it is not this one's to replace
+}
+
 func (db *DB) inboxSize(taken map[string]int) int {
 	db.mu.Lock()
 	defer db.mu.Unlock()
@@ -271,7 +289,7 @@ func (r *receiver) remember(p message.Place, a ack.Ack) {
 	case n > 0 && r.lane.runs[n-1].takes(p, a):
 		r.lane.runs[n-1].to = p
 	default:
-		r.lane.runs = append(r.lane.runs[max(0, n+1-maxRuns):], run{p, p, a})
+		r.lane.add(run{p, p, a})
 	}
 }
 
@@ -285,6 +303,9 @@ func (r *receiver) repeat(item Item) (ack.Ack, error) {
 		if run.from.Compare(item.Place) <= 0 && item.Place.Compare(run.to) <= 0 {
 			a = run.ack
 		}
+	}
+	if a.Verdict == ack.Rejected || r.another(item) {
+		return a, nil
 	}
 	accepted := ack.Ack{Verdict: ack.Accepted}
 	id := r.db.localID(r.b.From, item.ID)
@@ -304,7 +325,7 @@ func (r *receiver) repeat(item Item) (ack.Ack, error) {
 		return a, nil
 	}
 	p, err := decodePending(placeKey(item.Place), v)
-	if err != nil || !p.started.IsZero() || !item.Void {
+	if err != nil || !p.started.IsZero() || !item.Void || p.id != id {
 		return accepted, err
 	}
 	r.taken[string(r.key)]--
@@ -356,22 +377,6 @@ func (r *receiver) finish(item Item) error {
 	r.got.New++
 	r.got.Done = append(r.got.Done, item.Done)
 	return r.db.finished(r.tx, r.db.localID(r.b.From, item.ID), *item.Done, r.now)
-}
-
-// another reports whether item's id is that of another message: an id says which
-// one is meant, and is no secret.
-func (r *receiver) another(item Item) (bool, error) {
-	id := r.db.localID(r.b.From, item.ID)
-	v := r.tx.Bucket(bucketMessages).Get(id[:])
-	if v == nil {
-		return false, nil
-	}
-	b, err := decodeBody(id[:], v)
-	if err != nil || !b.incoming || b.place != item.Place || b.subject != r.b.Subject.String() {
-		return true, err
-	}
-	from, err := senderOf(b.event)
-	return from != r.b.From, err
 }
 
 func (r *receiver) keep(item Item) error {
